@@ -1,0 +1,2 @@
+"""The Sagebrush operator."""
+__version__ = "0.1.0"

@@ -1,0 +1,286 @@
+"""TrainingJob: one run of a training algorithm over data channels, leaving one model artifact."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from sagebrush.api.meta import (
+    ApiModel,
+    Backend,
+    ConditionList,
+    Duration,
+    EnvVar,
+    PodSettings,
+    Sha256,
+    StorageUri,
+    Text,
+    list_map,
+    rules,
+)
+from sagebrush.api.sagemaker import SageMakerTraining
+
+
+class BuiltInAlgorithm(StrEnum):
+    """Algorithms of the model server image, with SageMaker's names."""
+
+    LINEAR_LEARNER = "linear-learner"
+
+
+class MetricDefinition(ApiModel):
+    """A metric read from the training log."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    """Name in status.metrics, such as validation:accuracy."""
+    regex: Annotated[str, Field(min_length=1, max_length=500)]
+    """Pattern (RE2 syntax) whose first group is the number; the last match in the log counts."""
+
+
+class Algorithm(ApiModel):
+    """What trains: a built-in algorithm by name, or an image that speaks SageMaker's training contract."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.name) != has(self.image)", "give exactly one of name (a built-in algorithm) and image (your own)"),
+        )
+    )
+
+    name: BuiltInAlgorithm | None = None
+    """Built-in algorithm."""
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Training image; it is started with the argument train, as SageMaker does."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the node pulls the image."""
+    entrypoint: Annotated[list[Text], Field(max_length=32)] | None = None
+    """Replaces the image's entrypoint (SageMaker's ContainerEntrypoint)."""
+    arguments: Annotated[list[Text], Field(max_length=100)] | None = None
+    """Replaces the argument train (SageMaker's ContainerArguments)."""
+    metric_definitions: Annotated[list[MetricDefinition], Field(max_length=40, json_schema_extra=list_map("name"))] = []
+    """Metrics to read from the log; built-in algorithms bring their own."""
+
+
+class Channel(ApiModel):
+    """One named input, laid at /opt/ml/input/data/<name>."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.\-_]+$")]
+    """Name of the channel, such as train or validation."""
+    uri: StorageUri
+    """An object, or every object below a prefix: s3://bucket/prefix, pvc://claim/path, https://host/file."""
+    data_type: Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"] = "S3Prefix"
+    """How uri is read. Cluster honours S3Prefix."""
+    content_type: Annotated[str, Field(max_length=256)] | None = None
+    """MIME type, told to the algorithm."""
+    compression: Literal["None", "Gzip"] = "None"
+    """Gzip objects are unpacked while they are fetched."""
+    record_wrapper: Literal["None", "RecordIO"] = "None"
+    """RecordIO wraps each record. Cluster honours None."""
+    input_mode: Literal["File", "FastFile", "Pipe"] = "File"
+    """How the data reaches the algorithm. Cluster honours File: a copy on the pod's volume."""
+    distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
+    """Whether every instance gets all objects, or each n-th one."""
+
+
+class Output(ApiModel):
+    """Where results go."""
+
+    uri: Annotated[str, Field(pattern=r"^(s3|pvc)://[^ ]+$", max_length=1024)]
+    """Prefix; the model is written to <uri>/<job>/output/model.tar.gz."""
+    upload_timeout: Duration = "10m"
+    """Longest time the upload may take after training has ended. Honoured by backend Cluster."""
+
+
+class TrainingJobSpec(ApiModel):
+    """What to train, on what, and where the model goes. Once started, only suspend may change."""
+
+    _cluster_refuses: ClassVar[list[tuple[str, str]]] = [
+        ("has(self.sageMaker)", "spec.sageMaker is honoured by backend: SageMaker only; remove it, or change the backend"),
+        ("self.channels.exists(c, c.inputMode != 'File')", "spec.channels[].inputMode: backend Cluster honours File only"),
+        ("self.channels.exists(c, c.dataType != 'S3Prefix')", "spec.channels[].dataType: backend Cluster honours S3Prefix only"),
+        (
+            "self.channels.exists(c, c.recordWrapper != 'None')",
+            "spec.channels[].recordWrapper: backend Cluster honours None only",
+        ),
+    ]
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *((f"self.backend != 'Cluster' || !({test})", message) for test, message in _cluster_refuses),
+            (
+                "self.backend != 'SageMaker' || !has(self.cluster)",
+                "spec.cluster is honoured by backend: Cluster only; remove it, or change the backend",
+            ),
+        )
+    )
+
+    backend: Backend = Backend.CLUSTER
+    """Cluster runs a Kubernetes Job; SageMaker calls CreateTrainingJob."""
+    suspend: bool = False
+    """true stops the pods (SIGTERM, then a grace period) and starts none; false starts over. Honoured by backend Cluster."""
+    algorithm: Algorithm
+    """What trains."""
+    hyper_parameters: Annotated[
+        dict[str, Annotated[str, Field(max_length=2500)]],
+        Field(max_length=100),
+    ] = {}
+    """Hyperparameters, as strings, as SageMaker passes them."""
+    channels: Annotated[list[Channel], Field(max_length=20, json_schema_extra=list_map("name"))] = []
+    """Input data (SageMaker's InputDataConfig)."""
+    output: Output
+    """Where the model artifact goes."""
+    instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+    """Instances that train together: hosts algo-1 … algo-n."""
+    max_runtime: Duration = "24h"
+    """Longest time the job may run; then it is stopped with reason MaxRuntimeExceeded. SageMaker allows up to 672h."""
+    environment: Annotated[list[EnvVar], Field(max_length=100, json_schema_extra=list_map("name"))] = []
+    """Extra environment variables of the algorithm's container."""
+    cluster: PodSettings | None = None
+    """How pods are placed, with backend Cluster."""
+    sage_maker: SageMakerTraining | None = None
+    """What only SageMaker has, with backend SageMaker."""
+
+
+class TrainingPhase(StrEnum):
+    """Where a job is: SageMaker's secondary status."""
+
+    PENDING = "Pending"
+    DOWNLOADING = "Downloading"
+    TRAINING = "Training"
+    UPLOADING = "Uploading"
+    INTERRUPTED = "Interrupted"
+    SUSPENDED = "Suspended"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows."""
+        return self in {TrainingPhase.COMPLETED, TrainingPhase.FAILED, TrainingPhase.STOPPED}
+
+
+class PhaseTransition(ApiModel):
+    """One phase that the job was in (SageMaker's SecondaryStatusTransition)."""
+
+    phase: TrainingPhase
+    """The phase."""
+    start_time: datetime
+    """When it began."""
+    end_time: datetime | None = None
+    """When the next began."""
+    message: Annotated[str, Field(max_length=2048)] = ""
+    """What was going on."""
+
+
+class Metric(ApiModel):
+    """The last value of a metric in the training log."""
+
+    name: Text
+    """Name, such as validation:accuracy."""
+    value: float
+    """Last value seen."""
+
+
+class ModelArtifact(ApiModel):
+    """The packed model that a job left."""
+
+    uri: StorageUri
+    """Where model.tar.gz lies."""
+    sha256: Sha256
+    """Checksum of model.tar.gz, hexadecimal; an endpoint verifies it before it loads."""
+    size_bytes: int
+    """Size of model.tar.gz in bytes."""
+
+
+class FailureClass(StrEnum):
+    """Who can mend a failure."""
+
+    USER = "User"
+    CAPACITY = "Capacity"
+    PLATFORM = "Platform"
+
+
+class Failure(ApiModel):
+    """Why a job failed."""
+
+    failure_class: FailureClass
+    """User: the manifest, data or algorithm. Capacity: no room now. Platform: the cluster or Sagebrush."""
+    message: Annotated[str, Field(max_length=2048)]
+    """What the container wrote to /opt/ml/output/failure, or its last log lines, or the cluster's own words."""
+    exit_code: int | None = None
+    """Exit code of the container, where one ended."""
+
+
+class TrainingJobStatus(ApiModel):
+    """What is known of the job."""
+
+    observed_generation: int | None = None
+    """metadata.generation that this status was computed from."""
+    phase: TrainingPhase | None = None
+    """Where the job is."""
+    conditions: ConditionList = []
+    """Ready (True once Completed), Reconciling, Stalled."""
+    job_name: Text | None = None
+    """Name of the Kubernetes Job."""
+    agent_image: Text | None = None
+    """Image of the fetching and uploading containers, pinned when the job started."""
+    training_image: Text | None = None
+    """Image that trains, pinned when the job started."""
+    start_time: datetime | None = None
+    """When the job was started."""
+    completion_time: datetime | None = None
+    """When it completed, failed or was stopped."""
+    training_seconds: int | None = None
+    """Seconds the algorithm's container ran, whole seconds."""
+    transitions: Annotated[list[PhaseTransition], Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
+    """Phases as they passed."""
+    metrics: Annotated[list[Metric], Field(json_schema_extra=list_map("name"))] = []
+    """Final metrics."""
+    model_artifact: ModelArtifact | None = None
+    """The model, once Completed."""
+    failure: Failure | None = None
+    """Why it failed, once Failed."""
+
+
+_FROZEN_ONCE_STARTED = (
+    "backend",
+    "algorithm",
+    "hyperParameters",
+    "channels",
+    "output",
+    "instanceCount",
+    "maxRuntime",
+    "environment",
+    "cluster",
+    "sageMaker",
+)
+
+
+def _unchanged(field: str) -> str:
+    both = f"has(self.spec.{field}) && has(oldSelf.spec.{field})"
+    neither = f"!has(self.spec.{field}) && !has(oldSelf.spec.{field})"
+    return f"!has(oldSelf.status) || !has(oldSelf.status.startTime) || ({both} ? self.spec.{field} == oldSelf.spec.{field} : {neither})"
+
+
+class TrainingJob(ApiModel):
+    """A run of a training algorithm over data channels, on the cluster or on SageMaker, leaving one model artifact."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
+                "metadata.name: at most 63 letters, digits and hyphens, as SageMaker's job names",
+            ),
+            *(
+                (_unchanged(field), f"spec.{field} can't change once the job has started; create another TrainingJob")
+                for field in _FROZEN_ONCE_STARTED
+            ),
+        )
+    )
+
+    api_version: Literal["sagebrush.dev/v1alpha1"] = "sagebrush.dev/v1alpha1"
+    kind: Literal["TrainingJob"] = "TrainingJob"
+    metadata: dict[str, Any]
+    spec: TrainingJobSpec
+    """What to train."""
+    status: TrainingJobStatus | None = None
+    """What is known of it; written by the operator."""
