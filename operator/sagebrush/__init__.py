@@ -1,2 +1,3 @@
 """The Sagebrush operator."""
+
 __version__ = "0.1.0"

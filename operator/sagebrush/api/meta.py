@@ -117,13 +117,17 @@ class PodSettings(ApiModel):
     """Requests and limits of the algorithm's or the model's container."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = {}
     """Labels a node must have."""
-    tolerations: Annotated[list[Toleration], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
+    tolerations: Annotated[
+        list[Toleration], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
     """Taints the pods tolerate."""
     service_account_name: ObjectName | None = None
     """Service account of the pods (for cloud identities); the namespace's default when unset."""
-    image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=8, json_schema_extra=list_map("name"))] = []
+    image_pull_secrets: Annotated[
+        list[LocalObjectReference], Field(max_length=8, json_schema_extra=list_map("name"))
+    ] = []
     """Secrets for private image registries."""
-    storage_secret_name: ObjectName = "sagebrush-storage"
+    storage_secret_name: ObjectName = "sagebrush-storage"  # noqa: S105 - a name, not a secret
     """
     Secret whose keys become environment variables of the containers that fetch and upload: AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL_S3. It need not exist: without it the pods use the service

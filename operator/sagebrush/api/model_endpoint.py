@@ -94,7 +94,10 @@ class Scaling(ApiModel):
         Field(
             le=1000,
             json_schema_extra=rules(
-                ("self >= 1", "minReplicas: at least 1; scale to zero needs a gateway that holds requests, which this version has not"),
+                (
+                    "self >= 1",
+                    "minReplicas: at least 1; scale to zero needs a gateway that holds requests, which this version has not",
+                ),
             ),
         ),
     ] = 1
@@ -204,7 +207,9 @@ class ScalingStatus(ApiModel):
     """The decision in a sentence."""
     last_scale_time: datetime | None = None
     """When the number of replicas last changed."""
-    decisions: Annotated[list[ScalingDecision], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = []
+    decisions: Annotated[
+        list[ScalingDecision], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
     """The newest changes, newest last."""
 
 
@@ -237,8 +242,8 @@ class ModelEndpoint(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
-                "metadata.name: at most 63 letters, digits and hyphens, as SageMaker's endpoint names",
+                "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
+                "metadata.name: at most 63 lower-case letters, digits and hyphens, a letter first: it becomes a Service's name",
             ),
         )
     )

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from sagebrush.api.meta import ApiModel, Duration
 
-RoleArn = Annotated[str, Field(min_length=20, max_length=2048, pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$")]
+RoleArn = Annotated[
+    str, Field(min_length=20, max_length=2048, pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$")
+]
 SubnetId = Annotated[str, Field(max_length=32, pattern=r"^[-0-9a-zA-Z]+$")]
 Arn = Annotated[str, Field(max_length=2048)]
 

@@ -42,7 +42,10 @@ class Algorithm(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.name) != has(self.image)", "give exactly one of name (a built-in algorithm) and image (your own)"),
+            (
+                "has(self.name) != has(self.image)",
+                "give exactly one of name (a built-in algorithm) and image (your own)",
+            ),
         )
     )
 
@@ -94,11 +97,20 @@ class TrainingJobSpec(ApiModel):
     """What to train, on what, and where the model goes. Once started, only suspend may change."""
 
     _cluster_refuses: ClassVar[list[tuple[str, str]]] = [
-        ("has(self.sageMaker)", "spec.sageMaker is honoured by backend: SageMaker only; remove it, or change the backend"),
-        ("self.channels.exists(c, c.inputMode != 'File')", "spec.channels[].inputMode: backend Cluster honours File only"),
-        ("self.channels.exists(c, c.dataType != 'S3Prefix')", "spec.channels[].dataType: backend Cluster honours S3Prefix only"),
         (
-            "self.channels.exists(c, c.recordWrapper != 'None')",
+            "has(self.sageMaker)",
+            "spec.sageMaker is honoured by backend: SageMaker only; remove it, or change the backend",
+        ),
+        (
+            "has(self.channels) && self.channels.exists(c, c.inputMode != 'File')",
+            "spec.channels[].inputMode: backend Cluster honours File only",
+        ),
+        (
+            "has(self.channels) && self.channels.exists(c, c.dataType != 'S3Prefix')",
+            "spec.channels[].dataType: backend Cluster honours S3Prefix only",
+        ),
+        (
+            "has(self.channels) && self.channels.exists(c, c.recordWrapper != 'None')",
             "spec.channels[].recordWrapper: backend Cluster honours None only",
         ),
     ]

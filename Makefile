@@ -1,0 +1,78 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CACHE ?= $(or $(SAGEBRUSH_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/sagebrush,$(HOME)/.cache/sagebrush))
+export SAGEBRUSH_CACHE := $(CACHE)
+UV_VERSION := 0.13.9
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+RUN := $(UV) run --frozen --no-sync
+PYTHON ?= python3
+
+CLUSTER ?=
+DATA ?=
+DEMO_FLAGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN{FS=":.*## "} /^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	@echo "== installing uv $(UV_VERSION) into $(CACHE)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3-venv; }
+	@$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
+	@$(CACHE)/uv-$(UV_VERSION)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: uv.lock pyproject.toml operator/pyproject.toml model_server/pyproject.toml | $(UV)
+	@echo "== installing the Python environment"
+	@$(UV) sync --frozen --quiet --python $(PYTHON) && touch $@
+
+.PHONY: env
+env: .venv/.ready ## Install uv and the Python environment
+
+.PHONY: demo
+demo: env ## Train, serve and scale on a real cluster (CLUSTER=devcluster|current|kind, DATA=path)
+	@$(RUN) python -m examples.demo $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(DATA),--data $(DATA)) $(DEMO_FLAGS)
+
+.PHONY: demo-down
+demo-down: env ## Remove the demo; the cluster too where it is ours
+	@$(RUN) python -m examples.demo down $(if $(CLUSTER),--cluster $(CLUSTER))
+
+.PHONY: cluster-up
+cluster-up: env ## Start the one-node cluster
+	@$(RUN) python -m devcluster up
+
+.PHONY: cluster-down
+cluster-down: env ## Stop the one-node cluster and leave nothing behind
+	@$(RUN) python -m devcluster down
+
+.PHONY: test
+test: env ## Everything: lint, unit, integration, chart, e2e
+	@$(RUN) python -m tests.run
+
+.PHONY: unit
+unit: env ## Unit tests, in seconds, without a cluster
+	@$(RUN) pytest tests/unit -n 2
+
+.PHONY: integration
+integration: env ## Tests against a real kube-apiserver and etcd
+	@$(RUN) python -m tests.run integration
+
+.PHONY: e2e
+e2e: env ## Tests on the one-node cluster with real pods
+	@$(RUN) python -m tests.run e2e
+
+.PHONY: lint
+lint: env ## ruff, mypy --strict, import-linter, generated files
+	@$(RUN) python -m tests.run lint
+
+.PHONY: crds
+crds: env ## Generate the CRDs from the models
+	@$(RUN) sagebrush crds crds charts/sagebrush/files/crds
+
+.PHONY: format
+format: env ## Format the code
+	@$(RUN) ruff format . && $(RUN) ruff check --fix .

@@ -1,0 +1,7 @@
+"""``python -m sagebrush``."""
+
+import sys
+
+from sagebrush.cli import main
+
+sys.exit(main())

@@ -1,0 +1,191 @@
+"""The composition root: builds every object once and ties them together. No decisions here."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+
+from sagebrush import __version__, edge, logs
+from sagebrush.api.meta import API_VERSION
+from sagebrush.backends.cluster import ClusterModelEndpoints, ClusterTrainingJobs
+from sagebrush.config import Settings
+from sagebrush.core.defaults import Defaults
+from sagebrush.core.resource import Key
+from sagebrush.kube.cache import Cache
+from sagebrush.kube.client import ApiError, KubernetesClient
+from sagebrush.kube.events import EventRecorder
+from sagebrush.kube.lease import RENEW_EVERY, Leadership
+from sagebrush.kube.resources import MODEL_ENDPOINTS, OWN
+from sagebrush.metrics.exporter import OperatorMetrics
+from sagebrush.metrics.prometheus import PrometheusSource, Snapshot
+from sagebrush.runtime.controller import Controller
+from sagebrush.runtime.health import HealthServer
+from sagebrush.runtime.resync import Resync
+from sagebrush.runtime.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+
+class LeadershipLostError(RuntimeError):
+    """Another operator holds the Lease: this one must not act any more."""
+
+
+class Operator:
+    """All parts of a running operator."""
+
+    def __init__(self, settings: Settings, client: KubernetesClient, session: aiohttp.ClientSession) -> None:
+        self.settings, self.client = settings, client
+        self.identity = settings.pod_name or socket.gethostname()
+        self.cache = Cache()
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.metrics = OperatorMetrics()
+        self.synced = False
+        self.problem: str | None = None
+        defaults = Defaults(
+            server_image=settings.server_image,
+            pull_policy=settings.server_image_pull_policy,
+            cluster_domain=settings.cluster_domain,
+            version=__version__,
+        )
+        self.prometheus = PrometheusSource(
+            settings.prometheus_url or None,
+            interval=timedelta(seconds=settings.scaling_interval_seconds),
+            session=session,
+        )
+        self.controller = Controller(
+            queue=self.queue,
+            cache=self.cache,
+            client=client,
+            kinds={
+                "TrainingJob": ClusterTrainingJobs(cache=self.cache, client=client, defaults=defaults),
+                "ModelEndpoint": ClusterModelEndpoints(
+                    cache=self.cache, client=client, defaults=defaults, metrics=self.prometheus
+                ),
+            },
+            recorder=EventRecorder(client, instance=self.identity),
+            metrics=self.metrics,
+        )
+        self.resync = Resync(client=client, cache=self.cache, queue=self.queue, namespaces=settings.namespaces)
+        self.leadership = Leadership(
+            client, namespace=settings.pod_namespace, name="sagebrush-operator", me=self.identity
+        )
+        self.health = HealthServer(
+            port=settings.http_port,
+            metrics=self.metrics,
+            is_alive=lambda: self.problem,
+            is_ready=lambda: None if self.synced else "waiting: not leader yet, or the first list is not done",
+        )
+
+    async def run(self) -> None:
+        """Until SIGTERM, or until a part that must run has ended: then its error is raised."""
+        await self.health.start()
+        try:
+            if self.settings.leader_election:
+                await self._become_leader()
+            await self._first_sync()
+            await self._run_parts()
+        finally:
+            if self.settings.leader_election and self.leadership.is_held():
+                await self.leadership.release()
+            await self.health.stop()
+
+    async def _run_parts(self) -> None:
+        parts: dict[str, Coroutine[Any, Any, None]] = {
+            "workers": self.controller.run(workers=self.settings.workers),
+            "resync": self.resync.run(every_seconds=self.settings.resync_seconds),
+            "metrics": self.prometheus.run(self._metrics_arrived),
+        }
+        if self.settings.leader_election:
+            parts["lease"] = self._stay_leader()
+        tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+        # Kopf starts last: at its end it cancels tasks that it did not see at its start.
+        tasks.append(
+            asyncio.create_task(
+                edge.run(cache=self.cache, queue=self.queue, namespaces=self.settings.namespaces), name="watch"
+            )
+        )
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            self.problem = f"{task.get_name()} has ended"
+            task.result()
+
+    def _metrics_arrived(self, snapshot: Snapshot) -> None:  # noqa: ARG002 - what it says is read on demand
+        for key in self.cache.keys(MODEL_ENDPOINTS.kind):
+            body = self.cache.get(key)
+            if body and body["spec"].get("scaling"):
+                self.queue.add(key)
+
+    async def _become_leader(self) -> None:
+        told = None
+        while not await self.leadership.attempt():
+            if told != self.leadership.holder:
+                told = self.leadership.holder
+                log.info("waiting: %s holds the Lease", told or "another operator")
+            await asyncio.sleep(1.0)
+        log.info("leader: %s", self.identity)
+
+    async def _stay_leader(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY.total_seconds())
+            if not await self.leadership.attempt():
+                raise LeadershipLostError("the Lease was lost: another operator acts now")
+
+    async def _first_sync(self) -> None:
+        """Wait for the CRDs and the permissions, saying what is missing."""
+        while True:
+            try:
+                count = await self.resync.once()
+            except ApiError as error:
+                if error.status == 404:
+                    kinds = " and ".join(f"{resource.plural}.{resource.group}" for resource in OWN)
+                    log.warning(
+                        "the CRDs %s (%s) are not installed yet: helm installs them, or kubectl apply -f crds/",
+                        kinds,
+                        API_VERSION,
+                    )
+                else:
+                    log.warning("the first list failed: %s", error)
+            except (OSError, TimeoutError) as error:
+                log.warning("the API server does not answer: %r", error)
+            else:
+                log.info("watching: %d objects", count)
+                self.synced = True
+                return
+            await asyncio.sleep(2.0)
+
+
+async def _main(settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+    client = await KubernetesClient.connect()
+    try:
+        async with aiohttp.ClientSession() as session:
+            await Operator(settings, client, session).run()
+    except asyncio.CancelledError:
+        log.info("stopped")
+        return 0
+    except LeadershipLostError as error:
+        log.critical("%s", error)
+        return 1
+    finally:
+        await client.close()
+    log.info("stopped")
+    return 0
+
+
+def run(settings: Settings) -> int:
+    """Run the operator; the exit code."""
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    log.info("sagebrush %s: %s", __version__, settings.model_dump_json())
+    return asyncio.run(_main(settings))

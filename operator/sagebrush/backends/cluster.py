@@ -1,0 +1,185 @@
+"""The cluster backend: gathers what the core decides on from the cache, the API server, logs and metrics."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from sagebrush.api.meta import ApiModel
+from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
+from sagebrush.api.training_job import Metric, TrainingJobSpec, TrainingJobStatus
+from sagebrush.backends.training_log import final_metrics, patterns_of
+from sagebrush.core import model_endpoint, naming, pods, training_job, training_phase
+from sagebrush.core.conditions import READY, Outlook, find, set_conditions, summary
+from sagebrush.core.defaults import Defaults
+from sagebrush.core.model_endpoint import SourceJob
+from sagebrush.core.plan import Announcement, Plan
+from sagebrush.core.render.deployment import VARIANT
+from sagebrush.core.render.job import INDEX_LABEL
+from sagebrush.core.resource import Key, Manifest, Meta, dig, parse_time
+from sagebrush.core.scaling.history import History
+from sagebrush.core.scaling.window import Reading
+from sagebrush.kube.cache import Cache
+from sagebrush.kube.client import ApiError, Client
+from sagebrush.kube.resources import BY_KIND
+
+SpecT = TypeVar("SpecT", bound=ApiModel)
+StatusT = TypeVar("StatusT", TrainingJobStatus, ModelEndpointStatus)
+
+
+class MetricsSource(Protocol):
+    """Where request metrics come from."""
+
+    def readings(
+        self, namespace: str, *, endpoint: str, variant: str, ready_pods: Mapping[str, datetime | None], now: datetime
+    ) -> tuple[Reading, Reading]:
+        """The short and the long window of one variant."""
+
+
+class _ClusterKind(Generic[SpecT, StatusT]):
+    """What both kinds share: reading the object, finding children, reporting errors."""
+
+    spec_type: type[SpecT]
+    status_type: type[StatusT]
+
+    def __init__(self, *, cache: Cache, client: Client, defaults: Defaults) -> None:
+        self._cache, self._client, self._defaults = cache, client, defaults
+
+    def _read(self, body: Manifest) -> tuple[Meta, SpecT, StatusT]:
+        return Meta.of(body), self.spec_type.model_validate(body["spec"]), self._status(body)
+
+    def _status(self, body: Manifest) -> StatusT:
+        return self.status_type.model_validate(body.get("status") or {})
+
+    async def _child(self, kind: str, *, namespace: str, name: str) -> Manifest | None:
+        """From the cache, else asked for: what is not ours is not watched, and must not be taken over unseen."""
+        cached = self._cache.get(Key(kind, namespace, name))
+        if cached is not None:
+            return cached
+        found = await self._client.get(BY_KIND[kind], namespace=namespace, name=name)
+        if found is not None and found["metadata"].get("labels", {}).get(naming.MANAGED_BY) == naming.MANAGER:
+            self._cache.put(found)
+        return found
+
+    def forget(self, key: Key) -> None:
+        """Nothing is kept for an object here."""
+
+    def acted(self, meta: Meta, plan: Plan[Any]) -> None:
+        """Nothing is kept for an object here."""
+
+    def stalled(
+        self, meta: Meta, body: Manifest, *, reason: str, message: str, final: bool, now: datetime
+    ) -> Plan[StatusT]:
+        """See :class:`sagebrush.backends.base.Kind`."""
+        status = self._status(body)
+        outlook = Outlook.STALLED if final else Outlook.PROGRESSING
+        before = find(status.conditions, READY)
+        conditions = set_conditions(
+            status.conditions, summary(outlook, reason=reason, message=message), generation=meta.generation, now=now
+        )
+        new = status.model_copy(update={"observed_generation": meta.generation, "conditions": conditions})
+        known = before is not None and (before.reason, before.message) == (reason, message)
+        return Plan(status=new, events=() if known else (Announcement(reason, message, warning=True),))
+
+
+class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
+    """TrainingJob as a Job."""
+
+    spec_type = TrainingJobSpec
+    status_type = TrainingJobStatus
+
+    async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[TrainingJobStatus]:
+        """See :class:`sagebrush.backends.base.Kind`."""
+        meta, spec, status = self._read(body)
+        observed = training_phase.Observed()
+        if not meta.deleting and not (status.phase and status.phase.is_final):
+            observed = await self._observe(key, meta, spec, status)
+        return training_job.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
+
+    async def _observe(
+        self, key: Key, meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus
+    ) -> training_phase.Observed:
+        name = naming.job_name(meta.name)
+        several = spec.instance_count > 1
+        pods_now = self._cache.children(key, kind="Pod")
+        patterns_of(spec)  # refused before anything runs
+        return training_phase.Observed(
+            job=await self._child("Job", namespace=meta.namespace, name=name),
+            service=await self._child("Service", namespace=meta.namespace, name=name) if several else None,
+            endpoint_slice=await self._child("EndpointSlice", namespace=meta.namespace, name=name) if several else None,
+            pods=pods_now,
+            metrics=tuple(status.metrics) or await self._metrics(spec, pods_now),
+        )
+
+    async def _metrics(self, spec: TrainingJobSpec, found: Sequence[Manifest]) -> tuple[Metric, ...]:
+        """The final metrics from the log of the first host, once its algorithm has ended."""
+        for pod in found:
+            train = pods.containers(pod).get("train")
+            index = dig(pod, "metadata", "labels", INDEX_LABEL, default="0")
+            if train is None or train.state != "terminated" or index != "0":
+                continue
+            metadata = pod["metadata"]
+            lines = self._client.log_lines(namespace=metadata["namespace"], pod=metadata["name"], container="train")
+            try:
+                return await final_metrics(spec, lines)
+            except ApiError as error:
+                if error.status in (400, 404):  # the log went with its pod or node: there is nothing to read any more
+                    return ()
+                raise
+        return ()
+
+
+class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]):
+    """ModelEndpoint as a Deployment and a Service."""
+
+    spec_type = ModelEndpointSpec
+    status_type = ModelEndpointStatus
+
+    def __init__(self, *, cache: Cache, client: Client, defaults: Defaults, metrics: MetricsSource) -> None:
+        super().__init__(cache=cache, client=client, defaults=defaults)
+        self._metrics = metrics
+        self._histories: dict[str, History] = {}
+
+    async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[ModelEndpointStatus]:
+        """See :class:`sagebrush.backends.base.Kind`."""
+        meta, spec, status = self._read(body)
+        if meta.deleting:
+            return Plan(status=None)
+        found = self._cache.children(key, kind="Pod")
+        observed = model_endpoint.Observed(
+            deployment=await self._child("Deployment", namespace=meta.namespace, name=meta.name),
+            service=await self._child("Service", namespace=meta.namespace, name=meta.name),
+            pods=found,
+            training_job=self._source(meta, spec),
+            readings=self._readings(meta, found, now=now) if spec.scaling else None,
+            history=self._histories.get(meta.uid),
+        )
+        return model_endpoint.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
+
+    def acted(self, meta: Meta, plan: Plan[Any]) -> None:
+        """Keep the scaling history; not that of a change that could not be written."""
+        if plan.decision is not None:
+            self._histories[meta.uid] = plan.decision.history
+
+    def forget(self, key: Key) -> None:  # noqa: ARG002 - by uid: the name may have been given anew
+        """Drop scaling histories of endpoints that are gone."""
+        bodies = (self._cache.get(other) for other in self._cache.keys("ModelEndpoint"))
+        alive = {body["metadata"]["uid"] for body in bodies if body is not None}
+        self._histories = {uid: history for uid, history in self._histories.items() if uid in alive}
+
+    def _source(self, meta: Meta, spec: ModelEndpointSpec) -> SourceJob | None:
+        reference = spec.model.training_job_ref
+        body = self._cache.get(Key("TrainingJob", meta.namespace, reference.name)) if reference else None
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return None
+        return SourceJob(
+            TrainingJobSpec.model_validate(body["spec"]), TrainingJobStatus.model_validate(body.get("status") or {})
+        )
+
+    def _readings(self, meta: Meta, found: Sequence[Manifest], *, now: datetime) -> tuple[Reading, Reading]:
+        ready = {pod["metadata"]["name"]: _serving_since(pod) for pod in found if pods.is_ready(pod)}
+        return self._metrics.readings(meta.namespace, endpoint=meta.name, variant=VARIANT, ready_pods=ready, now=now)
+
+
+def _serving_since(pod: Manifest) -> datetime | None:
+    serve: Any = pods.containers(pod).get("serve")
+    return serve.started_at if serve else parse_time(dig(pod, "status", "startTime"))

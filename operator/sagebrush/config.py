@@ -1,0 +1,96 @@
+"""The operator's settings: frozen, from flags and environment, validated, printed at start."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sagebrush import __version__
+
+PREFIX = "SAGEBRUSH_"
+
+
+class InvalidSettingsError(ValueError):
+    """A flag or variable has an illegal value; the message names it and says what is legal."""
+
+
+class Settings(BaseModel):
+    """How the operator runs. Each field is a flag (``--server-image``) and a variable (``SAGEBRUSH_SERVER_IMAGE``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch, comma separated; empty watches all."""
+    server_image: Annotated[str, Field(min_length=1)] = f"sagebrush/model-server:{__version__}"
+    """Image of the built-in algorithms and model server, and of the fetching and uploading containers."""
+    server_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When nodes pull that image."""
+    prometheus_url: str = ""
+    """Address of Prometheus, such as http://prometheus.monitoring:9090; empty: endpoints with a policy hold their replicas."""
+    scaling_interval_seconds: Annotated[float, Field(ge=0.5, le=300)] = 5.0
+    """Seconds between two looks at the request metrics."""
+    resync_seconds: Annotated[float, Field(ge=10, le=86400)] = 600.0
+    """Seconds after which everything is listed and reconciled anew."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    """Objects reconciled at the same time."""
+    cluster_domain: Annotated[str, Field(min_length=1)] = "cluster.local"
+    """DNS domain of the cluster."""
+    http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port for /healthz, /readyz and /metrics."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+    log_format: Literal["json", "text"] = "json"
+    """json for machines, text for people."""
+    leader_election: bool = True
+    """Hold a Lease, so that only one operator acts."""
+    pod_name: str = ""
+    """Name of this pod, as the Lease's holder (POD_NAME); the host's name when empty."""
+    pod_namespace: str = "default"
+    """Namespace of the Lease (POD_NAMESPACE)."""
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("start it with http:// or https://")
+        return value.rstrip("/")
+
+
+def _variable(field: str) -> str:
+    return field.upper() if field.startswith("pod_") else PREFIX + field.upper()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag for each setting, with its docstring as help."""
+    for name, field in Settings.model_fields.items():
+        default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            metavar="VALUE",
+            help=f"{field.description} [${_variable(name)}; default: {default!s}]".replace("%", "%%"),
+        )
+
+
+def settings_from(chosen: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from flags, else variables, else defaults. Raises :class:`InvalidSettingsError` naming the culprit."""
+    given: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = getattr(chosen, name, None)
+        value = environment.get(_variable(name)) if value is None else value
+        if value is not None:
+            given[name] = value
+    if "namespaces" in given:
+        given["namespaces"] = tuple(part.strip() for part in str(given["namespaces"]).split(",") if part.strip())
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = str(problem["loc"][0])
+            problems.append(
+                f"--{name.replace('_', '-')} / {_variable(name)}: {problem['msg']} (got {problem['input']!r})"
+            )
+        raise InvalidSettingsError("; ".join(problems)) from error

@@ -1,0 +1,335 @@
+"""ModelEndpoint: what is wanted and what is seen → what to do and what to report. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sagebrush.api.meta import Backend
+from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus, ServedModel
+from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus, TrainingPhase
+from sagebrush.core import naming, pods
+from sagebrush.core.conditions import READY, SCALING_ACTIVE, Outlook, Reason, find, set_conditions, summary
+from sagebrush.core.defaults import Defaults
+from sagebrush.core.plan import Action, Announcement, Apply, Plan
+from sagebrush.core.render import deployment as render
+from sagebrush.core.resource import Manifest, Meta, contains, dig, owned_by
+from sagebrush.core.scaling.history import History
+from sagebrush.core.scaling.policy import Decision, decide
+from sagebrush.core.scaling.report import status_of
+from sagebrush.core.scaling.window import Problem, Reading, unknown
+
+KIND = "ModelEndpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceJob:
+    """The TrainingJob that an endpoint refers to."""
+
+    spec: TrainingJobSpec
+    status: TrainingJobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world as one ModelEndpoint sees it."""
+
+    deployment: Manifest | None = None
+    service: Manifest | None = None
+    pods: tuple[Manifest, ...] = ()
+    training_job: SourceJob | None = None
+    readings: tuple[Reading, Reading] | None = None  # short and long window
+    history: History | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Where the endpoint stands, and what to say about it."""
+
+    reason: Reason
+    message: str
+    outlook: Outlook = Outlook.PROGRESSING
+
+
+def reconcile(
+    meta: Meta,
+    spec: ModelEndpointSpec,
+    status: ModelEndpointStatus,
+    observed: Observed,
+    *,
+    defaults: Defaults,
+    now: datetime,
+) -> Plan[ModelEndpointStatus]:
+    """The next step of a ModelEndpoint."""
+    if meta.deleting:
+        return Plan(status=None)
+    if spec.backend is Backend.SAGEMAKER:
+        message = "backend: SageMaker is not available in this version; use backend: Cluster"
+        return _report(meta, status, Finding(Reason.BACKEND_NOT_AVAILABLE, message, Outlook.STALLED), now=now)
+    conflict = _conflict(meta, observed)
+    if conflict:
+        return _report(meta, status, conflict, now=now)
+    model = resolve_model(spec, observed.training_job)
+    if isinstance(model, Finding):
+        kept = _keep_serving(model, observed)
+        return _report(meta, _counted(status, observed, revision=None), kept, now=now)
+
+    serving, revision = _serving(spec, model, observed, defaults=defaults)
+    decision = _decision(spec, status, observed, now=now)
+    replicas = decision.replicas if decision else spec.replicas
+    actions = _actions(meta, spec, serving, observed, revision=revision, replicas=replicas, defaults=defaults)
+    finding = find_state(observed, revision=revision, replicas=replicas)
+    service = (spec.cluster or EndpointPodSettings()).service
+    port = "" if service.port == 80 else f":{service.port}"
+    new = _counted(status, observed, revision=revision).model_copy(
+        update={
+            "url": f"http://{meta.name}.{meta.namespace}.svc.{defaults.cluster_domain}{port}/invocations",
+            "revision": revision,
+            "model": ServedModel(
+                uri=model.uri, sha256=model.sha256, image=serving.image, fetch_image=serving.fetch_image
+            ),
+            "selector": ",".join(f"{key}={value}" for key, value in naming.selector(KIND, meta.name).items()),
+        }
+    )
+    return _report(meta, new, finding, now=now, actions=actions, decision=decision, spec=spec)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model that can be served: where it is and what serves it (None: the built-in server)."""
+
+    uri: str | None
+    sha256: str | None
+    image: str | None
+    pull_policy: str = "IfNotPresent"
+
+
+def resolve_model(spec: ModelEndpointSpec, job: SourceJob | None) -> ResolvedModel | Finding:
+    """The model to serve, or what it still waits for."""
+    container = spec.model.container
+    image = container.image if container else None
+    pull_policy = container.image_pull_policy if container else "IfNotPresent"
+    if spec.model.training_job_ref is None:
+        artifact = spec.model.artifact
+        return ResolvedModel(
+            artifact.uri if artifact else None, artifact.sha256 if artifact else None, image, pull_policy
+        )
+    name = spec.model.training_job_ref.name
+    if job is None:
+        return Finding(
+            Reason.TRAINING_JOB_NOT_FOUND, f"waiting for TrainingJob {name}, which does not exist in this namespace yet"
+        )
+    phase = job.status.phase
+    if phase is not TrainingPhase.COMPLETED:
+        if phase is not None and phase.is_final:
+            said = find(job.status.conditions, READY)
+            text = f"TrainingJob {name} has {phase.lower()}: {said.message if said else ''} Mend it, delete it and apply it again"
+            return Finding(Reason.TRAINING_JOB_FAILED, text, Outlook.STALLED)
+        return Finding(Reason.WAITING_FOR_TRAINING_JOB, f"waiting for TrainingJob {name}: {phase or 'not started'}")
+    if job.status.model_artifact is None:
+        text = f"TrainingJob {name} left no model; its algorithm must write to /opt/ml/model"
+        return Finding(Reason.NO_MODEL_ARTIFACT, text, Outlook.STALLED)
+    if container is None and job.spec.algorithm.image:
+        image, pull_policy = job.spec.algorithm.image, job.spec.algorithm.image_pull_policy
+    return ResolvedModel(job.status.model_artifact.uri, job.status.model_artifact.sha256, image, pull_policy)
+
+
+def _conflict(meta: Meta, observed: Observed) -> Finding | None:
+    for child in (observed.deployment, observed.service):
+        if child is not None and not owned_by(child, meta.uid):
+            kind = child["kind"]
+            text = f"{kind} {meta.name} exists and is not this ModelEndpoint's; delete it, or give the ModelEndpoint another name"
+            return Finding(Reason.NAME_CONFLICT, text, Outlook.STALLED)
+    return None
+
+
+def _keep_serving(waiting: Finding, observed: Observed) -> Finding:
+    """While the wanted model isn't there, what serves goes on serving."""
+    if not any(pods.is_ready(pod) for pod in observed.pods):
+        return waiting
+    return Finding(waiting.reason, f"{waiting.message}; the previous model goes on serving", waiting.outlook)
+
+
+def _serving(
+    spec: ModelEndpointSpec, model: ResolvedModel, observed: Observed, *, defaults: Defaults
+) -> tuple[render.Serving, str]:
+    """What the replicas run, with the images that a running revision has been given before."""
+    revision = render.revision_of(spec, uri=model.uri, sha256=model.sha256, image=model.image)
+    template = _running_template(observed, revision)
+    built_in = model.image is None
+    container = spec.model.container
+    image = model.image or defaults.server_image
+    fetch_image = defaults.server_image if model.uri else None
+    if template:
+        image = template["spec"]["containers"][0]["image"]
+        fetchers = template["spec"].get("initContainers", [])
+        fetch_image = fetchers[0]["image"] if fetchers else None
+    serving = render.Serving(
+        uri=model.uri,
+        sha256=model.sha256,
+        image=image,
+        built_in=built_in,
+        fetch_image=fetch_image,
+        pull_policy=defaults.pull_policy if built_in else model.pull_policy,
+        fetch_pull_policy=defaults.pull_policy,
+        metrics_port=render.METRICS_PORT if built_in else (container.metrics_port if container else None),
+    )
+    return serving, revision
+
+
+def _running_template(observed: Observed, revision: str) -> Manifest | None:
+    if dig(observed.deployment, "metadata", "annotations", naming.REVISION) != revision:
+        return None
+    template: Manifest | None = dig(observed.deployment, "spec", "template")
+    return template
+
+
+def _actions(
+    meta: Meta,
+    spec: ModelEndpointSpec,
+    serving: render.Serving,
+    observed: Observed,
+    *,
+    revision: str,
+    replicas: int,
+    defaults: Defaults,
+) -> tuple[Action, ...]:
+    template = _running_template(observed, revision)
+    by_another = dig(observed.deployment, "metadata", "annotations", render.RENDERED_BY) != defaults.version
+    deployment = render.render(
+        meta,
+        spec,
+        serving,
+        revision=revision,
+        replicas=replicas,
+        # An upgrade of the operator restarts no model: what another version rendered stays until the revision changes.
+        rendered_by=observed.deployment["metadata"]["annotations"][render.RENDERED_BY]
+        if template and by_another and observed.deployment
+        else defaults.version,
+        keep_template=template if by_another else None,
+    )
+    wanted = ((observed.service, render.render_service(meta, spec)), (observed.deployment, deployment))
+    return tuple(Apply(manifest) for actual, manifest in wanted if actual is None or not contains(actual, manifest))
+
+
+def ready_pods(observed: Observed, revision: str | None) -> list[Manifest]:
+    """The pods of this revision that take requests."""
+    return [
+        pod
+        for pod in observed.pods
+        if pods.is_ready(pod) and (revision is None or dig(pod, "metadata", "labels", naming.REVISION) == revision)
+    ]
+
+
+def _decision(
+    spec: ModelEndpointSpec, status: ModelEndpointStatus, observed: Observed, *, now: datetime
+) -> Decision | None:
+    if spec.scaling is None:
+        return None
+    before = status.scaling
+    resumed = (
+        History.resumed(last_scale_time=before.last_scale_time, decisions=before.decisions) if before else History()
+    )
+    current = dig(observed.deployment, "spec", "replicas")
+    short, long = observed.readings or unknown(Problem.NO_DATA, message="no look at the request metrics yet")
+    return decide(
+        spec.scaling,
+        short=short,
+        long=long,
+        replicas=current if current is not None else spec.scaling.min_replicas,
+        ready_replicas=len(ready_pods(observed, None)),
+        history=observed.history or resumed,
+        now=now,
+    )
+
+
+def find_state(observed: Observed, *, revision: str, replicas: int) -> Finding:
+    """Ready means: at least one replica of the desired revision serves, and none of another does."""
+    serving = ready_pods(observed, revision)
+    others = [pod for pod in ready_pods(observed, None) if pod not in serving]
+    if serving and not others:
+        short = replicas - len(serving)
+        more = f"; {short} more starting" if short > 0 else ""
+        trouble = _trouble(observed, revision)
+        if short > 0 and trouble:
+            more = f"; {short} more can't start: {trouble.message}"
+        return Finding(Reason.SERVING, f"{len(serving)} of {replicas} replicas serve{more}", Outlook.DONE)
+    if replicas == 0 and not others:
+        return Finding(Reason.SCALED_TO_ZERO, "spec.replicas is 0: nothing serves", Outlook.DONE)
+    trouble = _trouble(observed, revision)
+    if trouble:
+        kept = "; the previous revision goes on serving" if others else ""
+        stalled = trouble.reason is Reason.CRASH_LOOP and _is_wedged(observed, revision)
+        return Finding(trouble.reason, f"{trouble.message}{kept}", Outlook.STALLED if stalled else Outlook.PROGRESSING)
+    if others:
+        return Finding(Reason.ROLLING_OUT, f"{len(serving)} of {replicas} replicas serve the new revision")
+    return Finding(Reason.STARTING, "replicas are fetching and loading the model; Ready once /ping answers 200")
+
+
+def _of_revision(observed: Observed, revision: str) -> Iterable[Manifest]:
+    return (pod for pod in observed.pods if dig(pod, "metadata", "labels", naming.REVISION) == revision)
+
+
+def _trouble(observed: Observed, revision: str) -> pods.Trouble | None:
+    for pod in _of_revision(observed, revision):
+        if not pods.is_ready(pod) and not dig(pod, "metadata", "deletionTimestamp"):
+            found = pods.trouble(pod)
+            if found:
+                return found
+    return None
+
+
+def _is_wedged(observed: Observed, revision: str) -> bool:
+    """Whether a container keeps ending: five restarts and none ready."""
+    return any(c.restarts >= 5 for pod in _of_revision(observed, revision) for c in pods.containers(pod).values())
+
+
+def _counted(status: ModelEndpointStatus, observed: Observed, *, revision: str | None) -> ModelEndpointStatus:
+    return status.model_copy(
+        update={
+            "replicas": dig(observed.deployment, "status", "replicas", default=0),
+            "ready_replicas": len(ready_pods(observed, revision or status.revision)),
+        }
+    )
+
+
+def _report(
+    meta: Meta,
+    status: ModelEndpointStatus,
+    finding: Finding,
+    *,
+    now: datetime,
+    actions: tuple[Action, ...] = (),
+    decision: Decision | None = None,
+    spec: ModelEndpointSpec | None = None,
+) -> Plan[ModelEndpointStatus]:
+    """The complete status, and an Event for each transition."""
+    wanted = summary(finding.outlook, reason=finding.reason, message=finding.message)
+    scaling = None
+    events: list[Announcement] = []
+    if decision and spec and spec.scaling:
+        scaling = status_of(decision, previous=status.scaling, policy=spec.scaling, now=now)
+        wanted += ((SCALING_ACTIVE, decision.requests_per_minute is not None, decision.reason, scaling.message),)
+        if decision.changed:
+            events.append(Announcement("Scaled", decision.message))
+    previous = find(status.conditions, READY)
+    if previous is None or previous.reason != finding.reason:
+        events.append(Announcement(finding.reason, finding.message, warning=_is_bad(finding)))
+    new = status.model_copy(
+        update={
+            "observed_generation": meta.generation,
+            "conditions": set_conditions(status.conditions, wanted, generation=meta.generation, now=now),
+            "scaling": scaling,
+        }
+    )
+    return Plan(status=new, actions=actions, events=tuple(events), decision=decision)
+
+
+def _is_bad(finding: Finding) -> bool:
+    return finding.outlook is Outlook.STALLED or finding.reason in {
+        Reason.CRASH_LOOP,
+        Reason.DOWNLOAD_FAILED,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.OUT_OF_MEMORY,
+        Reason.CONTAINER_CANNOT_START,
+        Reason.UNSCHEDULABLE,
+    }

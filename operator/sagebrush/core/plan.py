@@ -1,0 +1,74 @@
+"""What a decision consists of: actions to carry out, the status to report, what to tell, when to look again."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from sagebrush.api.meta import ApiModel
+from sagebrush.core.resource import Manifest
+from sagebrush.core.scaling.policy import Decision
+
+StatusT = TypeVar("StatusT", bound=ApiModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Create or correct a child by server-side apply."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a child with all that belongs to it."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+Action = Apply | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An Event on the object, posted once."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[StatusT]):
+    """The outcome of one decision. Carrying it out twice is the same as once."""
+
+    status: StatusT | None
+    actions: tuple[Action, ...] = ()
+    events: tuple[Announcement, ...] = ()
+    requeue_after: timedelta | None = None
+    decision: Decision | None = None
+
+
+class ErrorClass(StrEnum):
+    """What kind of error an action met, and so what follows."""
+
+    INVALID = "Invalid"  # the user's to mend: Stalled, no retry until the spec changes
+    CONFLICT = "Conflict"  # somebody else owns it: Stalled, looked at again slowly
+    DENIED = "Denied"  # permission or quota: slow retry
+    TRANSIENT = "Transient"  # back off and try again
+    BUG = "Bug"  # ours: logged with its traceback, back off
+
+
+class SpecError(ValueError):
+    """Something in the spec that the schema can't know to be wrong; the message names the field and what is legal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The first action that failed, and why."""
+
+    error_class: ErrorClass
+    message: str

@@ -1,0 +1,189 @@
+"""TrainingJob: what is wanted and what is seen → what to do and what to report. Pure."""
+
+import itertools
+from datetime import datetime
+
+from sagebrush.api.meta import Backend
+from sagebrush.api.training_job import PhaseTransition, TrainingJobSpec, TrainingJobStatus, TrainingPhase
+from sagebrush.core import naming
+from sagebrush.core.conditions import READY, Outlook, Reason, find, set_conditions, summary
+from sagebrush.core.defaults import Defaults
+from sagebrush.core.plan import Action, Announcement, Apply, Plan
+from sagebrush.core.render import job as render
+from sagebrush.core.resource import Manifest, Meta, contains, dig, owned_by
+from sagebrush.core.training_phase import Finding, Observed, find_phase, training_seconds
+
+KIND = "TrainingJob"
+
+
+def reconcile(
+    meta: Meta,
+    spec: TrainingJobSpec,
+    status: TrainingJobStatus,
+    observed: Observed,
+    *,
+    defaults: Defaults,
+    now: datetime,
+) -> Plan[TrainingJobStatus]:
+    """The next step of a TrainingJob. A final phase stays as it is: a finished job is a record, not a wish."""
+    if meta.deleting:
+        return Plan(status=None)
+    if status.phase and status.phase.is_final:
+        return Plan(status=status.model_copy(update={"observed_generation": meta.generation}))
+    if spec.backend is Backend.SAGEMAKER:
+        return _report(meta, status, not_available(), now=now)
+    conflict = _conflict(meta, observed)
+    if conflict:
+        return _report(meta, status, conflict, now=now)
+
+    agent_image = _pinned_image(observed) or defaults.server_image
+    finding = find_phase(spec, observed)
+    actions = _actions(meta, spec, observed, agent_image=agent_image, defaults=defaults)
+    pinned = status.model_copy(
+        update={
+            "agent_image": agent_image,
+            "training_image": spec.algorithm.image or agent_image,
+            "job_name": naming.job_name(meta.name),
+            "start_time": status.start_time or (None if spec.suspend else now.replace(microsecond=0)),
+            "metrics": list(observed.metrics) or status.metrics,
+            "training_seconds": training_seconds(observed) or status.training_seconds,
+        }
+    )
+    return _report(meta, pinned, finding, now=now, actions=actions)
+
+
+def not_available() -> Finding:
+    """The answer to ``backend: SageMaker`` in this version."""
+    return Finding(
+        TrainingPhase.PENDING,
+        Reason.BACKEND_NOT_AVAILABLE,
+        "backend: SageMaker is not available in this version; use backend: Cluster",
+        Outlook.STALLED,
+    )
+
+
+def _conflict(meta: Meta, observed: Observed) -> Finding | None:
+    for child in (observed.job, observed.service, observed.endpoint_slice):
+        if child is not None and not owned_by(child, meta.uid):
+            kind, name = child["kind"], child["metadata"]["name"]
+            return Finding(
+                TrainingPhase.PENDING,
+                Reason.NAME_CONFLICT,
+                f"{kind} {name} exists and is not this TrainingJob's; delete it, or give the TrainingJob another name",
+                Outlook.STALLED,
+            )
+    return None
+
+
+def _pinned_image(observed: Observed) -> str | None:
+    """The image that the existing Job fetches with: an upgrade of the operator doesn't disturb a job that runs."""
+    containers = dig(observed.job, "spec", "template", "spec", "initContainers", default=[])
+    return containers[0]["image"] if containers else None
+
+
+def _actions(
+    meta: Meta, spec: TrainingJobSpec, observed: Observed, *, agent_image: str, defaults: Defaults
+) -> tuple[Action, ...]:
+    wanted: list[tuple[Manifest | None, Manifest]] = []
+    if spec.instance_count > 1:
+        addresses = {
+            int(dig(pod, "metadata", "labels", render.INDEX_LABEL, default="0")): pod["status"]["podIP"]
+            for pod in observed.pods
+            if dig(pod, "status", "podIP") and dig(pod, "status", "phase") in ("Pending", "Running")
+        }
+        wanted.append((observed.service, render.render_service(meta)))
+        wanted.append((observed.endpoint_slice, render.render_endpoint_slice(meta, addresses)))
+    job = render.render(
+        meta, spec, agent_image=agent_image, pull_policy=defaults.pull_policy, cluster_domain=defaults.cluster_domain
+    )
+    wanted.append((observed.job, _with_existing_template(job, observed.job)))
+    return tuple(Apply(manifest) for actual, manifest in wanted if actual is None or not contains(actual, manifest))
+
+
+def _with_existing_template(job: Manifest, existing: Manifest | None) -> Manifest:
+    """
+    *job*, but with the existing pod template: a Job's template can't change, and another version of the operator may
+    have rendered it differently.
+    """
+    if existing is None:
+        return job
+    return {**job, "spec": {**job["spec"], "template": existing["spec"]["template"]}}
+
+
+def _report(
+    meta: Meta,
+    status: TrainingJobStatus,
+    finding: Finding,
+    *,
+    now: datetime,
+    actions: tuple[Action, ...] = (),
+) -> Plan[TrainingJobStatus]:
+    """The complete status, and an Event for each transition."""
+    previous = find(status.conditions, READY)
+    final = finding.phase.is_final
+    new = status.model_copy(
+        update={
+            "observed_generation": meta.generation,
+            "phase": finding.phase,
+            "conditions": set_conditions(
+                status.conditions,
+                summary(finding.outlook, reason=finding.reason, message=finding.message),
+                generation=meta.generation,
+                now=now,
+            ),
+            "transitions": _transitions(status.transitions, finding, now=now),
+            "completion_time": _completion_time(finding, now) if final else None,
+            "failure": finding.failure,
+            "model_artifact": finding.artifact,
+        }
+    )
+    events: tuple[Announcement, ...] = ()
+    if previous is None or previous.reason != finding.reason:
+        bad = finding.outlook is Outlook.STALLED or finding.reason not in _ORDINARY
+        events = (Announcement(finding.reason, finding.message, warning=bad),)
+    return Plan(status=new, actions=actions, events=events)
+
+
+_ORDINARY = frozenset(
+    {
+        Reason.PENDING,
+        Reason.DOWNLOADING,
+        Reason.TRAINING,
+        Reason.UPLOADING,
+        Reason.COMPLETED,
+        Reason.SUSPENDED,
+    }
+)
+
+
+def _completion_time(finding: Finding, now: datetime) -> datetime:
+    return max([*finding.times.values(), now.replace(microsecond=0)])
+
+
+def _transitions(before: list[PhaseTransition], finding: Finding, *, now: datetime) -> list[PhaseTransition]:
+    """
+    The phases as they passed. A phase so short that no look fell into it is filled in from the kubelet's times, so
+    that every job that completed shows Downloading, Training and Uploading.
+    """
+    out = [entry for entry in before if entry.phase is not finding.phase or entry.end_time is not None]
+    current = next((entry for entry in before if entry.phase is finding.phase and entry.end_time is None), None)
+    now = now.replace(microsecond=0)
+    order = [TrainingPhase.DOWNLOADING, TrainingPhase.TRAINING, TrainingPhase.UPLOADING]
+    restarted = finding.phase in (TrainingPhase.PENDING, TrainingPhase.INTERRUPTED, TrainingPhase.SUSPENDED)
+    seen = {entry.phase for entry in out}
+    if not restarted:
+        missed = [
+            phase for phase in order if phase is not finding.phase and phase not in seen and phase in finding.times
+        ]
+        out += [PhaseTransition(phase=phase, start_time=finding.times[phase]) for phase in missed]
+    start = current.start_time if current else finding.times.get(finding.phase, now)
+    out.append(PhaseTransition(phase=finding.phase, start_time=start, message=finding.message))
+    out.sort(key=lambda entry: entry.start_time)
+    if out[-1].phase is not finding.phase:  # equal seconds: the current phase stands last
+        out.sort(key=lambda entry: entry.phase is finding.phase and entry.end_time is None)
+    closed = [
+        entry if entry.end_time else entry.model_copy(update={"end_time": following.start_time})
+        for entry, following in itertools.pairwise(out)
+    ]
+    last = out[-1]
+    return [*closed, last.model_copy(update={"end_time": last.start_time}) if finding.phase.is_final else last]

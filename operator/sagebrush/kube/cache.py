@@ -1,0 +1,111 @@
+"""The last known state of what is watched: fed by watch events, lists and the answers to our own writes."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from sagebrush.core.naming import OWNER_LABELS
+from sagebrush.core.resource import Key, Manifest, dig
+
+_OWN = frozenset(OWNER_LABELS)
+
+
+def owner_key(body: Manifest) -> Key | None:
+    """The object that a child belongs to, read off its labels."""
+    labels = dig(body, "metadata", "labels", default={})
+    for kind, label in OWNER_LABELS.items():
+        if label in labels:
+            return Key(kind, body["metadata"]["namespace"], labels[label])
+    return None
+
+
+def _version(body: Manifest | None) -> int:
+    """The resourceVersion as a number: since Kubernetes 1.35 its order is part of the API, before it held in practice."""
+    text = dig(body, "metadata", "resourceVersion", default="0")
+    return int(text) if str(text).isdigit() else 0
+
+
+class Cache:
+    """Objects by key, children by owner. Never older than what it has seen."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[Key, Manifest] = {}
+        self._children: dict[Key, set[Key]] = defaultdict(set)
+        self._referrers: dict[Key, set[Key]] = defaultdict(set)
+
+    def put(self, body: Manifest) -> bool:
+        """
+        Take in *body*; True if it says something new to a reconciler.
+
+        For our own kinds only the user's part counts: a status that we wrote ourselves is no news.
+        """
+        key = Key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        old = self._bodies.get(key)
+        same = old is not None and old["metadata"].get("uid") == body["metadata"].get("uid")
+        if old is not None and same and _version(body) < _version(old):
+            return False
+        self._forget_links(key, old)
+        self._bodies[key] = body
+        owner = owner_key(body)
+        if owner:
+            self._children[owner].add(key)
+        reference = _reference(body)
+        if reference:
+            self._referrers[reference].add(key)
+        if key.kind in _OWN and same and old is not None:
+            return _wish(old) != _wish(body)
+        return old is None or _version(old) != _version(body)
+
+    def remove(self, body: Manifest) -> None:
+        """Forget *body*, unless another object has taken its name since."""
+        key = Key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        old = self._bodies.get(key)
+        if old is not None and old["metadata"].get("uid") == body["metadata"].get("uid"):
+            self._forget_links(key, old)
+            del self._bodies[key]
+
+    def replace_kind(self, kind: str, bodies: Iterable[Manifest]) -> set[Key]:
+        """Make the cache hold exactly *bodies* of this kind (after a LIST); the keys that were ghosts."""
+        listed = list(bodies)
+        present = {Key(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]) for body in listed}
+        ghosts = {key for key in self._bodies if key.kind == kind and key not in present}
+        for key in ghosts:
+            self.remove(self._bodies[key])
+        for body in listed:
+            self.put(body)
+        return ghosts
+
+    def get(self, key: Key) -> Manifest | None:
+        """The object, if known."""
+        return self._bodies.get(key)
+
+    def children(self, owner: Key, *, kind: str) -> tuple[Manifest, ...]:
+        """Children of *owner* of this kind, by name."""
+        return tuple(self._bodies[key] for key in sorted(self._children.get(owner, ())) if key.kind == kind)
+
+    def referrers(self, key: Key) -> tuple[Key, ...]:
+        """The endpoints that refer to this TrainingJob."""
+        return tuple(sorted(self._referrers.get(key, ())))
+
+    def keys(self, kind: str) -> list[Key]:
+        """Keys of all objects of this kind."""
+        return [key for key in self._bodies if key.kind == kind]
+
+    def _forget_links(self, key: Key, old: Manifest | None) -> None:
+        if old is None:
+            return
+        for index, link in ((self._children, owner_key(old)), (self._referrers, _reference(old))):
+            if link and link in index:
+                index[link].discard(key)
+                if not index[link]:
+                    del index[link]
+
+
+def _reference(body: Manifest) -> Key | None:
+    name = dig(body, "spec", "model", "trainingJobRef", "name") if body["kind"] == "ModelEndpoint" else None
+    return Key("TrainingJob", body["metadata"]["namespace"], name) if name else None
+
+
+def _wish(body: Manifest) -> tuple[Any, ...]:
+    metadata = body["metadata"]
+    return metadata.get("generation"), metadata.get("deletionTimestamp")

@@ -1,0 +1,170 @@
+"""The loop of every kind: take a key, observe, decide, act, report."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from sagebrush.backends.base import Kind
+from sagebrush.core.conditions import STALLED, Reason
+from sagebrush.core.plan import ErrorClass, Failed, Plan, SpecError
+from sagebrush.core.resource import Key, Manifest, Meta, dig
+from sagebrush.kube.cache import Cache
+from sagebrush.kube.client import ApiError, Client
+from sagebrush.kube.events import EventRecorder
+from sagebrush.metrics.exporter import OperatorMetrics
+from sagebrush.runtime.executor import Executor, error_class
+from sagebrush.runtime.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+_SLOW_RETRY_SECONDS = 300.0
+_REASONS = {
+    ErrorClass.INVALID: Reason.INVALID_SPEC,
+    ErrorClass.CONFLICT: Reason.NAME_CONFLICT,
+    ErrorClass.DENIED: Reason.PERMISSION_DENIED,
+    ErrorClass.TRANSIENT: Reason.APPLY_FAILED,
+    ErrorClass.BUG: Reason.APPLY_FAILED,
+}
+
+
+class Controller:
+    """Reconciles keys with a number of workers; never the same key twice at once."""
+
+    def __init__(
+        self,
+        *,
+        queue: WorkQueue[Key],
+        cache: Cache,
+        client: Client,
+        kinds: Mapping[str, Kind],
+        recorder: EventRecorder,
+        metrics: OperatorMetrics,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._queue, self._cache, self._client = queue, cache, client
+        self._kinds, self._recorder, self._metrics, self._clock = kinds, recorder, metrics, clock
+        self._executor = Executor(client, cache)
+
+    async def run(self, *, workers: int) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(workers):
+                group.create_task(self._work(), name=f"worker-{number}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            started = time.perf_counter()
+            outcome = "error"
+            try:
+                outcome = await self._reconcile(key)
+            except (ApiError, OSError, TimeoutError) as error:
+                self._failed(key, Failed(error_class(error), str(error)))
+            except Exception:
+                log.exception("reconcile failed: this is a bug in the operator", extra={"key": str(key)})
+                self._failed(key, Failed(ErrorClass.BUG, "see the traceback above"))
+            finally:
+                self._queue.done(key)
+                duration = timedelta(seconds=time.perf_counter() - started)
+                self._metrics.reconciled(key.kind, outcome=outcome, duration=duration)
+                self._metrics.queued(len(self._queue))
+
+    def _failed(self, key: Key, failed: Failed) -> None:
+        slow = failed.error_class in (ErrorClass.DENIED, ErrorClass.INVALID)
+        seconds = self._queue.retry(key, at_least_seconds=_SLOW_RETRY_SECONDS if slow else 0.0)
+        self._metrics.failed(key.kind, error_class=failed.error_class)
+        log.warning(
+            "%s; again in %.1f s", failed.message, seconds, extra={"key": str(key), "class": str(failed.error_class)}
+        )
+
+    async def _reconcile(self, key: Key) -> str:
+        """One pass; the outcome for the metrics."""
+        body = self._cache.get(key)
+        kind = self._kinds[key.kind]
+        if body is None:
+            kind.forget(key)
+            self._metrics.forget(key.namespace, endpoint=key.name)
+            self._queue.forget(key)
+            return "gone"
+        meta, now = Meta.of(body), self._clock()
+        if _waits_for_a_change(meta, body):
+            return "stalled"
+        plan = await self._plan(key, body, meta, now=now)
+        failed = await self._executor.run(plan.actions, key=key)
+        if not failed:
+            kind.acted(meta, plan)
+        else:
+            reason = str(_REASONS[failed.error_class])
+            final = failed.error_class is ErrorClass.INVALID
+            plan = kind.stalled(meta, body, reason=reason, message=failed.message, final=final, now=now)
+        self._show(key, body, plan, now=now)
+        await self._report(key, body, plan)
+        if failed and failed.error_class is not ErrorClass.INVALID:
+            self._failed(key, failed)
+            return "error"
+        self._queue.forget(key)
+        if plan.requeue_after is not None:
+            self._queue.add_after(key, plan.requeue_after.total_seconds())
+        return "ok"
+
+    async def _plan(self, key: Key, body: Manifest, meta: Meta, *, now: datetime) -> Plan[Any]:
+        kind = self._kinds[key.kind]
+        try:
+            return await kind.plan(key, body, now=now)
+        except SpecError as error:
+            message = str(error)
+        except ValidationError as error:
+            first = error.errors()[0]
+            message = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']} (this object is older than its schema; apply it again)"
+        self._metrics.failed(key.kind, error_class=ErrorClass.INVALID)
+        return kind.stalled(meta, body, reason=str(Reason.INVALID_SPEC), message=message, final=True, now=now)
+
+    def _show(self, key: Key, body: Manifest, plan: Plan[Any], *, now: datetime) -> None:
+        """The scaler's decision, as metrics."""
+        decision = plan.decision
+        if decision is None:
+            if key.kind == "ModelEndpoint":
+                self._metrics.forget(key.namespace, endpoint=key.name)
+            return
+        age = max(now - decision.observed_at, timedelta(0)) if decision.observed_at else None
+        self._metrics.decided(
+            decision,
+            namespace=key.namespace,
+            endpoint=key.name,
+            target_requests_per_minute=dig(body, "spec", "scaling", "target", "requestsPerMinute"),
+            metrics_age=age,
+        )
+
+    async def _report(self, key: Key, body: Manifest, plan: Plan[Any]) -> None:
+        """Write the status if it changed, then tell."""
+        if plan.status is None:
+            return
+        status = plan.status.to_dict()
+        if status != body.get("status"):
+            metadata = {name: body["metadata"][name] for name in ("name", "namespace", "uid")}
+            manifest = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "status": status}
+            try:
+                self._cache.put(await self._client.apply(manifest, subresource="status"))
+            except ApiError as error:
+                if error.status == 404:  # deleted meanwhile: the watch will say so
+                    return
+                raise
+        for announcement in plan.events:
+            log.info("%s: %s", announcement.reason, announcement.message, extra={"key": str(key)})
+            await self._recorder.post(body, announcement)
+
+
+def _waits_for_a_change(meta: Meta, body: Manifest) -> bool:
+    """Whether this very generation has been found invalid: only a change of the spec helps."""
+    return any(
+        condition["type"] == STALLED
+        and condition["status"] == "True"
+        and condition["reason"] == Reason.INVALID_SPEC
+        and condition.get("observedGeneration") == meta.generation
+        for condition in dig(body, "status", "conditions", default=[])
+    )
