@@ -1,0 +1,173 @@
+"""The stack on a real cluster, once for all tests; a namespace with data for each module; and why a test failed."""
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from examples.demo import data
+from examples.demo.cluster import Cluster
+from examples.demo.settings import parse
+from examples.demo.stack import SYSTEM_NAMESPACE, Stack, install_stack
+from examples.demo.start import start_cluster
+from tests.e2e.manifests import OWN_IMAGE
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OUT = ROOT / "build" / "test" / "e2e"
+_numbers = itertools.count(1)
+
+
+class World:
+    """One namespace of the cluster, and the vocabulary of the tests."""
+
+    def __init__(self, cluster: Cluster, stack: Stack, namespace: str) -> None:
+        self.cluster, self.stack, self.namespace = cluster, stack, namespace
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl in the namespace."""
+        return self.cluster.ctl("-n", self.namespace, *arguments, stdin=stdin, check=check, timeout=180)
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        """Apply objects as a user does."""
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """One object, or None."""
+        return self.cluster.get(kind, name, namespace=self.namespace)
+
+    def pods(self, **labels: str) -> list[dict[str, Any]]:
+        """Pods with these labels (dots and slashes: ``endpoint`` stands for ``sagebrush.dev/endpoint``)."""
+        selector = ",".join(f"sagebrush.dev/{key.replace('_', '-')}={value}" for key, value in labels.items())
+        return json.loads(self.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+
+    def wait(self, what: str, check: Callable[[], Any], *, seconds: float = 120) -> Any:
+        """Look every half second until *check* gives something; fails with what it last saw."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = check()
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
+            time.sleep(0.5)
+
+    def condition(self, kind: str, name: str, condition: str = "Ready") -> dict[str, Any]:
+        """A condition of an object; empty where there is none."""
+        body = self.get(kind, name) or {}
+        return next((c for c in body.get("status", {}).get("conditions", []) if c["type"] == condition), {})
+
+    def wait_reason(self, kind: str, name: str, *reasons: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait until Ready has one of these reasons; the condition."""
+        seen: list[str] = []
+
+        def look() -> dict[str, Any] | None:
+            found = self.condition(kind, name)
+            if found and (not seen or seen[-1] != found["reason"]):
+                seen.append(found["reason"])
+            return found if found.get("reason") in reasons else None
+
+        return self.wait(f"{kind} {name} to be {' or '.join(reasons)} (seen: {seen})", look, seconds=seconds)
+
+    def address(self, endpoint: str) -> str:
+        """The NodePort of an endpoint on loopback."""
+        service = self.get("service", endpoint)
+        assert service is not None
+        return f"http://127.0.0.1:{service['spec']['ports'][0]['nodePort']}"
+
+    def events(self, kind: str, name: str) -> list[dict[str, Any]]:
+        """Events on an object."""
+        field = f"involvedObject.kind={kind},involvedObject.name={name}"
+        return json.loads(self.kubectl("get", "events", "--field-selector", field, "-o", "json"))["items"]
+
+    def explain(self) -> str:
+        """Objects, events and logs that tell why something went wrong."""
+        kinds = "trainingjobs,modelendpoints,jobs,deployments,services,pods"
+        parts = [
+            self.kubectl("get", kinds, "-o", "wide", check=False),
+            self.kubectl("get", "trainingjobs,modelendpoints", "-o", "yaml", check=False)[-8000:],
+            self.kubectl("get", "events", "--sort-by=.lastTimestamp", check=False)[-6000:],
+        ]
+        for pod in self.kubectl("get", "pods", "-o", "name", check=False).split():
+            parts.append(f"--- {pod}")
+            parts.append(self.kubectl("logs", pod, "--all-containers", "--prefix", "--tail=30", check=False))
+        operator = self.cluster.ctl("logs", "-n", SYSTEM_NAMESPACE, "deploy/sagebrush", "--tail=60", check=False)
+        return "\n".join([*parts, "--- operator", operator])
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The one-node cluster, or the one that SAGEBRUSH_E2E_CLUSTER names (current, kind)."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    kind = os.environ.get("SAGEBRUSH_E2E_CLUSTER", "devcluster")
+    return start_cluster(parse(["--cluster", kind, "--out", str(OUT)]))
+
+
+@pytest.fixture(scope="session")
+def stack(cluster: Cluster) -> Stack:
+    """Images, S3 server, Prometheus and the operator by its chart."""
+    return install_stack(cluster, out=OUT)
+
+
+@pytest.fixture(scope="session")
+def own_image(cluster: Cluster) -> str:
+    """The example image that uses none of our code."""
+    if cluster.kind == "devcluster":
+        command = ["build-image", "--tag", OWN_IMAGE, "--context", "examples/own-image", "--load"]
+        subprocess.run([sys.executable, "-m", "devcluster", *command], cwd=ROOT, check=True)
+    return OWN_IMAGE
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> data.Dataset:
+    """A small generated set of KDD's shape."""
+    return data.prepare("generated", folder=tmp_path_factory.mktemp("kdd"))
+
+
+@pytest.fixture(scope="session")
+def bucket(cluster: Cluster, stack: Stack, dataset: data.Dataset) -> data.Store:
+    """The store with the generated set in it, and rows for the example image."""
+    store = stack.addons.store
+    generator = random.Random(7)
+    rows = [f"{label},{label * 4 + generator.random()},{generator.random()}" for label in (0, 1) for _ in range(20)]
+    with stack.addons.reach_s3(cluster) as url:
+        data.upload(dataset, store=store, url=url)
+        client = store.client(url)
+        client.put_object(Bucket=data.BUCKET, Key="own-image/train/rows.csv", Body="\n".join(rows).encode())
+        for part in range(4):
+            body = "\n".join(rows[part::4]).encode()
+            client.put_object(Bucket=data.BUCKET, Key=f"own-image/parts/part-{part}.csv", Body=body)
+    return store
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Cluster, stack: Stack, bucket: data.Store, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A namespace of the module's own, with the keys to the store; removed afterwards, and removing it must work."""
+    name = f"e2e-{Path(request.node.fspath).stem.removeprefix('test_').replace('_', '-')}-{next(_numbers)}"
+    cluster.ensure_namespace(name)
+    data.storage_secret(cluster, store=bucket, namespace=name)
+    yield World(cluster, stack, name)
+    cluster.ctl("delete", "namespace", name, "--wait", "--timeout=300s", timeout=320)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Print what explains a failure, not just a red line."""
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and isinstance(world, World):
+        report.sections.append(("what the cluster says", world.explain()))
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The main job first: when it is broken, nothing else is worth waiting for."""
+    items.sort(key=lambda item: "test_main_job" not in str(item.path))

@@ -1,0 +1,178 @@
+"""ModelEndpoint on real pods: own images, own models, repairs, rolling updates, and the operator's own death."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from examples.demo.stack import SYSTEM_NAMESPACE
+from tests.e2e.conftest import World
+from tests.e2e.load import Load
+from tests.e2e.manifests import endpoint, training_job
+
+pytestmark = pytest.mark.usefixtures("own_image")
+
+KDD = {
+    "algorithm": {"name": "linear-learner"},
+    "hyperParameters": {"predictor_type": "binary_classifier"},
+    "channels": [
+        {"name": name, "uri": f"s3://sagebrush-demo/kdd/{name}", "contentType": "text/csv"}
+        for name in ("train", "validation")
+    ],
+}
+
+
+def post(url: str, body: str, content_type: str = "text/csv") -> Any:
+    """The JSON answer to one invocation."""
+    request = urllib.request.Request(f"{url}/invocations", body.encode(), {"Content-Type": content_type})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.loads(answer.read())
+
+
+@pytest.fixture(scope="module")
+def model(world: World) -> dict[str, Any]:
+    """A trained linear learner; its modelArtifact."""
+    world.apply(training_job("source", **KDD))
+    world.wait_reason("trainingjob", "source", "Completed")
+    return world.get("trainingjob", "source")["status"]["modelArtifact"]
+
+
+@pytest.fixture(scope="module")
+def rows(dataset: Any) -> list[str]:
+    """Rows of the validation set."""
+    return dataset.sample().rows
+
+
+def test_foreign_image_must_serve_unchanged(world: World) -> None:
+    """The image that trained serves too, as SageMaker's own do, and the endpoint waits for its job, saying so."""
+    world.apply(endpoint("foreign", model={"trainingJobRef": {"name": "foreign"}}))
+    world.wait_reason("modelendpoint", "foreign", "TrainingJobNotFound")
+    world.apply(training_job("foreign"))
+    world.wait_reason("modelendpoint", "foreign", "WaitingForTrainingJob", "Starting", "Serving")
+    world.wait_reason("modelendpoint", "foreign", "Serving")
+    assert post(world.address("foreign"), "4.5,0.5\n0.5,0.5") == {
+        "predictions": [{"predicted_label": 1.0}, {"predicted_label": 0.0}]
+    }
+
+
+def test_artifact_must_be_served_by_address(world: World, model: dict[str, Any], rows: list[str]) -> None:
+    """A model by address and checksum is served, and /ping tells the checksum that was verified."""
+    artifact = {"uri": model["uri"], "sha256": model["sha256"]}
+    world.apply(endpoint("by-address", model={"artifact": artifact}))
+    world.wait_reason("modelendpoint", "by-address", "Serving")
+    url = world.address("by-address")
+    with urllib.request.urlopen(f"{url}/ping", timeout=5) as answer:
+        assert answer.headers["x-sagebrush-model-sha256"] == model["sha256"]
+    answer = post(
+        url, json.dumps({"instances": [{"features": [float(c) for c in rows[0].split(",")]}]}), "application/json"
+    )
+    assert set(answer["predictions"][0]) == {"score", "predicted_label"}
+
+
+def test_wrong_checksum_must_never_serve(world: World, model: dict[str, Any]) -> None:
+    """A model that is not the promised one is refused before it is loaded, and the condition says so."""
+    world.apply(endpoint("tampered", model={"artifact": {"uri": model["uri"], "sha256": "0" * 64}}))
+    found = world.wait_reason("modelendpoint", "tampered", "DownloadFailed")
+    assert "sha256" in found["message"]
+    assert world.get("modelendpoint", "tampered")["status"]["readyReplicas"] == 0
+    world.kubectl("delete", "modelendpoint", "tampered", "--wait")
+
+
+def test_children_must_be_repaired(world: World, model: dict[str, Any]) -> None:
+    """A child deleted or edited by hand is as it was, soon."""
+    world.apply(endpoint("repaired", model={"artifact": model_of(model)}, replicas=1))
+    world.wait_reason("modelendpoint", "repaired", "Serving")
+    world.kubectl("delete", "service", "repaired", "--wait")
+    world.wait("the Service to be back", lambda: world.get("service", "repaired"))
+    world.kubectl("scale", "deployment", "repaired", "--replicas=3")
+    world.wait("the replicas to be corrected", lambda: world.get("deployment", "repaired")["spec"]["replicas"] == 1)
+    world.kubectl("delete", "deployment", "repaired", "--wait")
+    world.wait("the Deployment to be back", lambda: world.get("deployment", "repaired"))
+    world.wait_reason("modelendpoint", "repaired", "Serving")
+
+
+def test_kubectl_scale_must_work_without_a_policy(world: World, model: dict[str, Any]) -> None:
+    """The scale subresource sets the replicas where nobody else owns them."""
+    world.apply(endpoint("by-hand", model={"artifact": model_of(model)}))
+    world.wait_reason("modelendpoint", "by-hand", "Serving")
+    world.kubectl("scale", "modelendpoint/by-hand", "--replicas=2")
+    world.wait("two replicas", lambda: world.get("modelendpoint", "by-hand")["status"].get("readyReplicas") == 2)
+    world.kubectl("delete", "modelendpoint", "by-hand", "--wait")
+    world.wait("the pods to go", lambda: not world.pods(endpoint="by-hand"))
+
+
+def test_rolling_update_must_lose_no_request(world: World, model: dict[str, Any], rows: list[str]) -> None:
+    """A new revision takes over under load without one failed request; then the old one is gone."""
+    world.apply(endpoint("rolling", model={"artifact": model_of(model)}, replicas=2))
+    world.wait("both replicas", lambda: world.get("modelendpoint", "rolling")["status"].get("readyReplicas") == 2)
+    first = world.get("modelendpoint", "rolling")["status"]["revision"]
+    changed = {"artifact": model_of(model), "environment": [{"name": "CHANGED", "value": "1"}]}
+    with Load(f"{world.address('rolling')}/invocations", rows[0]) as load:
+        world.apply(endpoint("rolling", model=changed, replicas=2))
+        world.wait("the new revision", lambda: rolled(world, "rolling", first))
+    assert load.failures == []
+    assert load.answers > 100
+
+
+def rolled(world: World, name: str, before: str) -> bool:
+    """Whether another revision than *before* serves alone, and the old pods are gone."""
+    status = world.get("modelendpoint", name)["status"]
+    pods = {pod["metadata"]["labels"]["sagebrush.dev/revision"] for pod in world.pods(endpoint=name)}
+    done = status["revision"] != before and pods == {status["revision"]} and status["readyReplicas"] == 2
+    return done and world.condition("modelendpoint", name)["status"] == "True"
+
+
+def test_operator_must_go_on_after_it_was_killed(world: World, model: dict[str, Any]) -> None:
+    """Killed with work in hand, the operator takes it up again; no model restarts."""
+    world.apply(endpoint("survivor", model={"artifact": model_of(model)}))
+    world.wait_reason("modelendpoint", "survivor", "Serving")
+    before = {pod["metadata"]["uid"] for pod in world.pods(endpoint="survivor")}
+    world.apply(training_job("survivor"))
+    world.cluster.ctl("delete", "pods", "-n", SYSTEM_NAMESPACE, "--all", "--force", "--grace-period=0", timeout=60)
+    world.apply(endpoint("late", model={"trainingJobRef": {"name": "survivor"}}))
+    world.wait_reason("trainingjob", "survivor", "Completed")
+    world.wait_reason("modelendpoint", "late", "Serving")
+    assert {pod["metadata"]["uid"] for pod in world.pods(endpoint="survivor")} == before
+    assert len(world.pods(training_job="survivor")) == 1
+
+
+def test_foreign_deployment_must_be_left_alone(world: World, model: dict[str, Any]) -> None:
+    """What carries somebody else's name is reported, not taken over."""
+    world.kubectl("create", "deployment", "taken", "--image=sagebrush-example/own-image:1", "--replicas=0")
+    world.apply(endpoint("taken", model={"artifact": model_of(model)}))
+    found = world.wait_reason("modelendpoint", "taken", "NameConflict")
+    assert "Deployment taken" in found["message"]
+    assert world.get("deployment", "taken")["spec"]["replicas"] == 0
+
+
+def test_bad_request_must_be_answered_by_the_server(world: World, model: dict[str, Any]) -> None:
+    """A row that is too short is a 400 that says so, through the Service."""
+    world.apply(endpoint("by-address", model={"artifact": model_of(model)}))
+    world.wait_reason("modelendpoint", "by-address", "Serving")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(world.address("by-address"), "1,2,3")
+    assert caught.value.code == 400
+
+
+def model_of(model: dict[str, Any]) -> dict[str, Any]:
+    """spec.model.artifact of a modelArtifact."""
+    return {"uri": model["uri"], "sha256": model["sha256"]}
+
+
+def test_restricted_namespace_must_take_built_in_pods(world: World, model: dict[str, Any]) -> None:
+    """Pods of built-in algorithms and servers pass the restricted Pod Security Standard."""
+    label = "pod-security.kubernetes.io/enforce=restricted"
+    subprocess.run(world.cluster.kubectl_command("label", "namespace", world.namespace, label), check=True)
+    try:
+        world.apply(training_job("restricted", **KDD))
+        world.wait_reason("trainingjob", "restricted", "Completed")
+        world.apply(endpoint("restricted", model={"trainingJobRef": {"name": "restricted"}}))
+        world.wait_reason("modelendpoint", "restricted", "Serving")
+    finally:
+        subprocess.run(
+            world.cluster.kubectl_command("label", "namespace", world.namespace, f"{label.split('=', maxsplit=1)[0]}-"),
+            check=True,
+        )

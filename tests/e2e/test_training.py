@@ -1,0 +1,158 @@
+"""TrainingJob on real pods, with an image that uses none of our code: what works, and what each failure says."""
+
+import io
+import json
+import tarfile
+from typing import Any
+
+import pytest
+
+from examples.demo.data import BUCKET
+from tests.e2e.conftest import World
+from tests.e2e.manifests import shell, training_job
+
+pytestmark = pytest.mark.usefixtures("own_image")
+
+
+def model_files(world: World, key: str) -> dict[str, Any]:
+    """The files of a model.tar.gz in the bucket."""
+    with world.stack.addons.reach_s3(world.cluster) as url:
+        body = world.stack.addons.store.client(url).get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        return {m.name.removeprefix("./"): archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
+
+
+def test_foreign_image_must_train_unchanged(world: World) -> None:
+    """A plain SageMaker training image runs, and its model, metrics and phases stand in the status."""
+    algorithm = {
+        "image": "sagebrush-example/own-image:1",
+        "metricDefinitions": [{"name": "train:accuracy", "regex": "train_accuracy=([0-9.]+)"}],
+    }
+    world.apply(training_job("foreign", algorithm=algorithm))
+    world.wait_reason("trainingjob", "foreign", "Completed")
+    status = world.get("trainingjob", "foreign")["status"]
+    assert [entry["phase"] for entry in status["transitions"]][-4:] == [
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
+    assert status["metrics"] == [{"name": "train:accuracy", "value": 1.0}]
+    assert status["modelArtifact"]["uri"] == f"s3://{BUCKET}/e2e/foreign/output/model.tar.gz"
+    assert json.loads(model_files(world, "e2e/foreign/output/model.tar.gz")["seen-algo-1.json"])["rows"] == 40
+
+
+def test_several_instances_must_share_the_data_and_find_each_other(world: World) -> None:
+    """An Indexed Job of two: sharded data, SageMaker's host names, and those names resolve."""
+    script = 'train && for host in algo-1 algo-2; do getent hosts $host; done && echo "me=$SM_CURRENT_HOST"'
+    channel = {"name": "train", "uri": f"s3://{BUCKET}/own-image/parts", "distribution": "ShardedByS3Key"}
+    world.apply(training_job("sharded", instanceCount=2, channels=[channel], **shell(script)))
+    world.wait_reason("trainingjob", "sharded", "Completed")
+    first = json.loads(model_files(world, "e2e/sharded/output/model.tar.gz")["seen-algo-1.json"])
+    second = json.loads(model_files(world, "e2e/sharded/output/algo-2/model.tar.gz")["seen-algo-2.json"])
+    assert first["hosts"] == second["hosts"] == ["algo-1", "algo-2"]
+    assert (first["files"], second["files"]) == (["part-0.csv", "part-2.csv"], ["part-1.csv", "part-3.csv"])
+    logs = world.kubectl("logs", "-l", "sagebrush.dev/training-job=sharded", "-c", "train", "--tail=-1")
+    assert {"me=algo-1", "me=algo-2"} <= set(logs.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "reason", "says", "blame"),
+    [
+        (
+            "fails",
+            {"hyperParameters": {"fail": "for the test"}},
+            "AlgorithmError",
+            "told to fail: for the test",
+            "User",
+        ),
+        ("logs", shell("echo the last words; exit 3"), "AlgorithmError", "the last words", "User"),
+        (
+            "no-data",
+            {"channels": [{"name": "train", "uri": f"s3://{BUCKET}/nothing-here"}]},
+            "DownloadFailed",
+            f"s3://{BUCKET}/nothing-here",
+            "User",
+        ),
+        (
+            "no-bucket",
+            {"channels": [{"name": "train", "uri": "s3://no-such-bucket/x"}]},
+            "DownloadFailed",
+            "no-such-bucket",
+            "User",
+        ),
+        (
+            "hungry",
+            {
+                **shell('python3 -c "x = bytearray(512 * 1024 * 1024); print(len(x))"'),
+                "cluster": {"resources": {"limits": {"memory": "64Mi"}}},
+            },
+            "OutOfMemory",
+            "64Mi",
+            "User",
+        ),
+    ],
+)
+def test_failed_training_must_say_why(
+    world: World, name: str, spec: dict[str, Any], reason: str, says: str, blame: str
+) -> None:
+    """Each failure has its own reason, the container's own words, and whose turn it is."""
+    world.apply(training_job(name, **spec))
+    found = world.wait_reason("trainingjob", name, reason)
+    failure = world.get("trainingjob", name)["status"]["failure"]
+    assert says in found["message"]
+    assert (says in failure["message"], failure["failureClass"]) == (True, blame)
+    assert any(event["reason"] == reason and event["type"] == "Warning" for event in world.events("TrainingJob", name))
+
+
+def test_missing_image_must_be_named_while_it_waits(world: World) -> None:
+    """An image that can't be pulled is no end: the job says so and goes on waiting."""
+    world.apply(training_job("no-image", algorithm={"image": "registry.invalid/nothing:1"}))
+    found = world.wait_reason("trainingjob", "no-image", "ImagePullFailed")
+    assert "registry.invalid/nothing:1" in found["message"]
+    world.kubectl("delete", "trainingjob", "no-image", "--wait")
+
+
+def test_bad_hyperparameter_must_be_named(world: World) -> None:
+    """The built-in algorithm names the hyperparameter and what is legal, in the condition."""
+    world.apply(
+        training_job("bad-value", algorithm={"name": "linear-learner"}, hyperParameters={"predictor_type": "oracle"})
+    )
+    found = world.wait_reason("trainingjob", "bad-value", "AlgorithmError")
+    assert "predictor_type" in found["message"]
+    assert "binary_classifier" in found["message"]
+
+
+def test_max_runtime_must_stop_the_job_and_keep_what_it_saved(world: World) -> None:
+    """After maxRuntime the algorithm gets SIGTERM; what it has saved is uploaded."""
+    script = "echo half > /opt/ml/model/half; trap 'exit 0' TERM; while true; do sleep 0.2; done"
+    world.apply(training_job("endless", maxRuntime="10s", **shell(script)))
+    world.wait_reason("trainingjob", "endless", "MaxRuntimeExceeded")
+    status = world.get("trainingjob", "endless")["status"]
+    assert status["phase"] == "Stopped"
+    assert model_files(world, "e2e/endless/output/model.tar.gz")["half"] == b"half\n"
+
+
+def test_suspend_must_stop_and_resume_start_over(world: World) -> None:
+    """suspend: true ends the pods; false starts new ones, and the job completes."""
+    script = "trap 'exit 1' TERM; while [ ! -e /opt/ml/input/data/train/rows.csv ]; do sleep 0.2; done; sleep 5 & wait; train"
+    world.apply(training_job("pausing", suspend=True, **shell(script)))
+    world.wait_reason("trainingjob", "pausing", "Suspended")
+    assert world.pods(training_job="pausing") == []
+    world.kubectl("patch", "trainingjob", "pausing", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    world.wait_reason("trainingjob", "pausing", "Training")
+    world.kubectl("patch", "trainingjob", "pausing", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    world.wait_reason("trainingjob", "pausing", "Suspended")
+    world.kubectl("patch", "trainingjob", "pausing", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    world.wait_reason("trainingjob", "pausing", "Completed")
+
+
+def test_deletion_must_leave_nothing(world: World) -> None:
+    """Deleting a running job removes Job and pods."""
+    script = "trap 'exit 0' TERM; while true; do sleep 0.2; done"
+    world.apply(training_job("short-lived", **shell(script)))
+    world.wait_reason("trainingjob", "short-lived", "Training")
+    world.kubectl("delete", "trainingjob", "short-lived", "--wait")
+    world.wait(
+        "the pods to go", lambda: not world.pods(training_job="short-lived") and not world.get("job", "short-lived")
+    )
