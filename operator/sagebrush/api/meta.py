@@ -16,7 +16,8 @@ GROUP = "sagebrush.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
-DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+# Few enough digits that the seconds fit 32 bits, which is what Kubernetes' deadlines take.
+DURATION_PATTERN = r"^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$"
 URI_PATTERN = r"^(s3|pvc|http|https)://[^ ]+$"
 
 
@@ -58,7 +59,7 @@ Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|
 
 def parse_duration(text: str) -> timedelta:
     """``1h30m`` as a timedelta. Raises ValueError for anything :data:`DURATION_PATTERN` refuses."""
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    match = re.fullmatch(r"(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?", text)
     if not text or match is None:
         raise ValueError(f"{text!r} is not a duration: write hours, minutes and seconds, such as 1h30m or 90s")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())

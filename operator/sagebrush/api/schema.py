@@ -37,9 +37,7 @@ _KEPT = (
     "x-kubernetes-list-type",
     "x-kubernetes-validations",
 )
-_DROPPED = frozenset(
-    {"title", "additionalProperties", "properties", "items", "$ref", "allOf", "anyOf", "const", "$defs"}
-)
+_DROPPED = frozenset({"title", "additionalProperties", "properties", "items", "$ref", "anyOf", "const", "$defs"})
 _TRANSLATED = frozenset({"exclusiveMinimum", "exclusiveMaximum"})
 
 

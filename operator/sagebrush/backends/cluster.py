@@ -15,7 +15,7 @@ from sagebrush.core.model_endpoint import SourceJob
 from sagebrush.core.plan import Announcement, Plan
 from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.render.job import INDEX_LABEL
-from sagebrush.core.resource import Key, Manifest, Meta, dig, parse_time
+from sagebrush.core.resource import Key, Manifest, Meta, dig, owned_by, parse_time
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
@@ -48,7 +48,8 @@ class _ClusterKind(Generic[SpecT, StatusT]):
         return Meta.of(body), self.spec_type.model_validate(body["spec"]), self._status(body)
 
     def _status(self, body: Manifest) -> StatusT:
-        return self.status_type.model_validate(body.get("status") or {})
+        # A newer version of the operator may have written fields that this one does not know.
+        return self.status_type.model_validate(body.get("status") or {}, extra="ignore")
 
     async def _child(self, kind: str, *, namespace: str, name: str) -> Manifest | None:
         """From the cache, else asked for: what is not ours is not watched, and must not be taken over unseen."""
@@ -100,10 +101,14 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
     ) -> training_phase.Observed:
         name = naming.job_name(meta.name)
         several = spec.instance_count > 1
-        pods_now = self._cache.children(key, kind="Pod")
         patterns_of(spec)  # refused before anything runs
+        job = await self._child("Job", namespace=meta.namespace, name=name)
+        # Pods of an object of the same name that was deleted before say nothing about this one.
+        pods_now = tuple(
+            pod for pod in self._cache.children(key, kind="Pod") if job and owned_by(pod, job["metadata"]["uid"])
+        )
         return training_phase.Observed(
-            job=await self._child("Job", namespace=meta.namespace, name=name),
+            job=job,
             service=await self._child("Service", namespace=meta.namespace, name=name) if several else None,
             endpoint_slice=await self._child("EndpointSlice", namespace=meta.namespace, name=name) if several else None,
             pods=pods_now,
@@ -115,7 +120,7 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
         for pod in found:
             train = pods.containers(pod).get("train")
             index = dig(pod, "metadata", "labels", INDEX_LABEL, default="0")
-            if train is None or train.state != "terminated" or index != "0":
+            if train is None or train.state != "terminated" or index != "0" or pods.is_disrupted(pod):
                 continue
             metadata = pod["metadata"]
             lines = self._client.log_lines(namespace=metadata["namespace"], pod=metadata["name"], container="train")
@@ -172,7 +177,8 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
         return SourceJob(
-            TrainingJobSpec.model_validate(body["spec"]), TrainingJobStatus.model_validate(body.get("status") or {})
+            TrainingJobSpec.model_validate(body["spec"]),
+            TrainingJobStatus.model_validate(body.get("status") or {}, extra="ignore"),
         )
 
     def _readings(self, meta: Meta, found: Sequence[Manifest], *, now: datetime) -> tuple[Reading, Reading]:

@@ -12,15 +12,24 @@ from sagebrush.core.plan import SpecError
 _QUALITY = re2.compile(r"#quality_metric: host=\S+, (?:epoch=\d+, )?(\w+) (\w+) <\w+>=(\S+)")
 
 
+_QUIET = re2.Options()
+_QUIET.log_errors = False
+
+
+def _said(error: Exception) -> str:
+    said = error.args[0] if error.args else ""
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+
+
 def patterns_of(spec: TrainingJobSpec) -> list[tuple[str, Any]]:
     """The user's metrics with their compiled patterns. Raises SpecError naming a pattern that RE2 refuses."""
     compiled = []
     for definition in spec.algorithm.metric_definitions:
         try:
-            pattern = re2.compile(definition.regex)
+            pattern = re2.compile(definition.regex, _QUIET)
         except re2.error as error:
             raise SpecError(
-                f"spec.algorithm.metricDefinitions[{definition.name}].regex: {error}; write RE2 syntax"
+                f"spec.algorithm.metricDefinitions[{definition.name}].regex: {_said(error)}; write RE2 syntax"
             ) from error
         if pattern.groups < 1:
             raise SpecError(

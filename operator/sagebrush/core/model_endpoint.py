@@ -73,7 +73,7 @@ def reconcile(
         kept = _keep_serving(model, observed)
         return _report(meta, _counted(status, observed, revision=None), kept, now=now)
 
-    serving, revision = _serving(spec, model, observed, defaults=defaults)
+    serving, revision = _serving(spec, model, status, observed, defaults=defaults)
     decision = _decision(spec, status, observed, now=now)
     replicas = decision.replicas if decision else spec.replicas
     actions = _actions(meta, spec, serving, observed, revision=revision, replicas=replicas, defaults=defaults)
@@ -150,16 +150,26 @@ def _keep_serving(waiting: Finding, observed: Observed) -> Finding:
 
 
 def _serving(
-    spec: ModelEndpointSpec, model: ResolvedModel, observed: Observed, *, defaults: Defaults
+    spec: ModelEndpointSpec,
+    model: ResolvedModel,
+    status: ModelEndpointStatus,
+    observed: Observed,
+    *,
+    defaults: Defaults,
 ) -> tuple[render.Serving, str]:
-    """What the replicas run, with the images that a running revision has been given before."""
+    """
+    What the replicas run, with the images that a running revision has been given before: status pins them, so that an
+    image changed by hand is no pin; where status is lost, the Deployment tells.
+    """
     revision = render.revision_of(spec, uri=model.uri, sha256=model.sha256, image=model.image)
     template = _running_template(observed, revision)
     built_in = model.image is None
     container = spec.model.container
     image = model.image or defaults.server_image
     fetch_image = defaults.server_image if model.uri else None
-    if template:
+    if status.model and status.revision == revision:
+        image, fetch_image = status.model.image, status.model.fetch_image
+    elif template:
         image = template["spec"]["containers"][0]["image"]
         fetchers = template["spec"].get("initContainers", [])
         fetch_image = fetchers[0]["image"] if fetchers else None
@@ -194,7 +204,8 @@ def _actions(
     defaults: Defaults,
 ) -> tuple[Action, ...]:
     template = _running_template(observed, revision)
-    by_another = dig(observed.deployment, "metadata", "annotations", render.RENDERED_BY) != defaults.version
+    renderer = dig(observed.deployment, "metadata", "annotations", render.RENDERED_BY, default=defaults.version)
+    by_another = template is not None and renderer != defaults.version
     deployment = render.render(
         meta,
         spec,
@@ -202,9 +213,7 @@ def _actions(
         revision=revision,
         replicas=replicas,
         # An upgrade of the operator restarts no model: what another version rendered stays until the revision changes.
-        rendered_by=observed.deployment["metadata"]["annotations"][render.RENDERED_BY]
-        if template and by_another and observed.deployment
-        else defaults.version,
+        rendered_by=renderer if by_another else defaults.version,
         keep_template=template if by_another else None,
     )
     wanted = ((observed.service, render.render_service(meta, spec)), (observed.deployment, deployment))
@@ -235,7 +244,8 @@ def _decision(
         spec.scaling,
         short=short,
         long=long,
-        replicas=current if current is not None else spec.scaling.min_replicas,
+        # A Deployment deleted by hand comes back as large as it was.
+        replicas=current if current is not None else (before.desired_replicas if before else spec.scaling.min_replicas),
         ready_replicas=len(ready_pods(observed, None)),
         history=observed.history or resumed,
         now=now,

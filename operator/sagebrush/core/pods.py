@@ -80,11 +80,16 @@ def _container(status: Mapping[str, Any]) -> Container:
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether the pod takes requests: Ready and not on its way out."""
-    if dig(pod, "metadata", "deletionTimestamp"):
+    if is_leaving(pod):
         return False
     return any(
         c.get("type") == "Ready" and c.get("status") == "True" for c in dig(pod, "status", "conditions", default=[])
     )
+
+
+def is_leaving(pod: Mapping[str, Any]) -> bool:
+    """Whether somebody has deleted the pod, and it is finishing."""
+    return dig(pod, "metadata", "deletionTimestamp") is not None
 
 
 def is_disrupted(pod: Mapping[str, Any]) -> bool:

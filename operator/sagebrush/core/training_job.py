@@ -38,6 +38,7 @@ def reconcile(
 
     agent_image = _pinned_image(observed) or defaults.server_image
     finding = find_phase(spec, observed)
+    seconds = training_seconds(observed)
     actions = _actions(meta, spec, observed, agent_image=agent_image, defaults=defaults)
     pinned = status.model_copy(
         update={
@@ -46,7 +47,7 @@ def reconcile(
             "job_name": naming.job_name(meta.name),
             "start_time": status.start_time or (None if spec.suspend else now.replace(microsecond=0)),
             "metrics": list(observed.metrics) or status.metrics,
-            "training_seconds": training_seconds(observed) or status.training_seconds,
+            "training_seconds": status.training_seconds if seconds is None else seconds,
         }
     )
     return _report(meta, pinned, finding, now=now, actions=actions)
@@ -92,7 +93,9 @@ def _actions(
             if dig(pod, "status", "podIP") and dig(pod, "status", "phase") in ("Pending", "Running")
         }
         wanted.append((observed.service, render.render_service(meta)))
-        wanted.append((observed.endpoint_slice, render.render_endpoint_slice(meta, addresses)))
+        if addresses or observed.endpoint_slice:  # before the first address its type is not known
+            hosts = render.render_endpoint_slice(meta, addresses, existing=observed.endpoint_slice)
+            wanted.append((observed.endpoint_slice, hosts))
     job = render.render(
         meta, spec, agent_image=agent_image, pull_policy=defaults.pull_policy, cluster_domain=defaults.cluster_domain
     )
@@ -172,17 +175,16 @@ def _transitions(before: list[PhaseTransition], finding: Finding, *, now: dateti
     restarted = finding.phase in (TrainingPhase.PENDING, TrainingPhase.INTERRUPTED, TrainingPhase.SUSPENDED)
     seen = {entry.phase for entry in out}
     if not restarted:
-        missed = [
-            phase for phase in order if phase is not finding.phase and phase not in seen and phase in finding.times
-        ]
+        earlier = order[: order.index(finding.phase)] if finding.phase in order else order
+        missed = [phase for phase in earlier if phase not in seen and phase in finding.times]
         out += [PhaseTransition(phase=phase, start_time=finding.times[phase]) for phase in missed]
     start = current.start_time if current else finding.times.get(finding.phase, now)
-    out.append(PhaseTransition(phase=finding.phase, start_time=start, message=finding.message))
+    out.append(PhaseTransition(phase=finding.phase, start_time=start, message=finding.message[:2048]))
     out.sort(key=lambda entry: entry.start_time)
     if out[-1].phase is not finding.phase:  # equal seconds: the current phase stands last
         out.sort(key=lambda entry: entry.phase is finding.phase and entry.end_time is None)
     closed = [
-        entry if entry.end_time else entry.model_copy(update={"end_time": following.start_time})
+        entry if entry.end_time else entry.model_copy(update={"end_time": max(entry.start_time, following.start_time)})
         for entry, following in itertools.pairwise(out)
     ]
     last = out[-1]

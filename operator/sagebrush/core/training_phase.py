@@ -39,9 +39,10 @@ class Finding:
 
 def find_phase(spec: TrainingJobSpec, observed: Observed) -> Finding:
     """Read the phase off the Job and its pods."""
+    # What the cluster or a suspension ends did not fail by itself; a pod deleted by hand fails its Job.
     live = [pod for pod in observed.pods if not pods.is_disrupted(pod)]
     times = _times(observed)
-    if _finished(observed.job, "Failed") or any(_has_failed(pod) for pod in live):
+    if _finished(observed.job, "Failed") or any(_has_failed(pod) for pod in live if not pods.is_leaving(pod)):
         return _failed(observed, times)
     if _finished(observed.job, "Complete"):
         return _completed(observed, times)
@@ -58,8 +59,9 @@ def find_phase(spec: TrainingJobSpec, observed: Observed) -> Finding:
         )
     for pod in live:
         found = pods.trouble(pod)
-        if found:
-            return Finding(TrainingPhase.PENDING, found.reason, found.message, times=times)
+        phase = _pod_phase(pod)
+        if found and phase is not TrainingPhase.UPLOADING:  # then it has ended, and the upload goes on
+            return Finding(phase, found.reason, found.message, times=times)
     return _running(spec, live, times)
 
 
@@ -151,7 +153,10 @@ def _artifact(observed: Observed) -> tuple[ModelArtifact | None, str | None]:
         return None, str(report["error"])
     if report.get("artifact") is None:
         return None, None
-    return ModelArtifact(**report["artifact"]), None
+    try:
+        return ModelArtifact.model_validate(report["artifact"]), None
+    except ValueError as error:
+        return None, f"the agent's report can't be read: {error}"
 
 
 def _completed(observed: Observed, times: Mapping[TrainingPhase, datetime]) -> Finding:

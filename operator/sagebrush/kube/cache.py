@@ -1,13 +1,14 @@
 """The last known state of what is watched: fed by watch events, lists and the answers to our own writes."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sagebrush.core.naming import OWNER_LABELS
 from sagebrush.core.resource import Key, Manifest, dig
 
 _OWN = frozenset(OWNER_LABELS)
+_REMEMBERED = 2048
 
 
 def owner_key(body: Manifest) -> Key | None:
@@ -32,6 +33,9 @@ class Cache:
         self._bodies: dict[Key, Manifest] = {}
         self._children: dict[Key, set[Key]] = defaultdict(set)
         self._referrers: dict[Key, set[Key]] = defaultdict(set)
+        self._deleted: dict[
+            str, None
+        ] = {}  # uids lately seen deleted: a list or an answer under way may still show them
 
     def put(self, body: Manifest) -> bool:
         """
@@ -42,7 +46,7 @@ class Cache:
         key = Key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
         old = self._bodies.get(key)
         same = old is not None and old["metadata"].get("uid") == body["metadata"].get("uid")
-        if old is not None and same and _version(body) < _version(old):
+        if body["metadata"].get("uid") in self._deleted or (old is not None and _version(body) < _version(old)):
             return False
         self._forget_links(key, old)
         self._bodies[key] = body
@@ -57,23 +61,38 @@ class Cache:
         return old is None or _version(old) != _version(body)
 
     def remove(self, body: Manifest) -> None:
-        """Forget *body*, unless another object has taken its name since."""
+        """Forget *body*, which was seen deleted, unless another object has taken its name since."""
         key = Key(body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"])
+        uid = body["metadata"].get("uid")
+        if uid:
+            self._deleted[uid] = None
+            if len(self._deleted) > _REMEMBERED:
+                del self._deleted[next(iter(self._deleted))]
         old = self._bodies.get(key)
-        if old is not None and old["metadata"].get("uid") == body["metadata"].get("uid"):
-            self._forget_links(key, old)
-            del self._bodies[key]
+        if old is not None and old["metadata"].get("uid") == uid:
+            self._drop(key)
 
-    def replace_kind(self, kind: str, bodies: Iterable[Manifest]) -> set[Key]:
-        """Make the cache hold exactly *bodies* of this kind (after a LIST); the keys that were ghosts."""
+    def snapshot(self, kind: str) -> dict[Key, Manifest]:
+        """All objects of this kind, by key, as they are now."""
+        return {key: body for key, body in self._bodies.items() if key.kind == kind}
+
+    def replace_kind(self, kind: str, bodies: Iterable[Manifest], *, before: Mapping[Key, Manifest]) -> set[Key]:
+        """
+        Take in a LIST: what was there *before* it was asked for, is not in it and has not changed since, is a ghost.
+
+        Returns the ghosts' keys, which are forgotten. What a watch has brought meanwhile stays.
+        """
         listed = list(bodies)
         present = {Key(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]) for body in listed}
-        ghosts = {key for key in self._bodies if key.kind == kind and key not in present}
+        ghosts = {key for key, body in before.items() if key not in present and self._bodies.get(key) is body}
         for key in ghosts:
-            self.remove(self._bodies[key])
+            self._drop(key)
         for body in listed:
             self.put(body)
         return ghosts
+
+    def _drop(self, key: Key) -> None:
+        self._forget_links(key, self._bodies.pop(key))
 
     def get(self, key: Key) -> Manifest | None:
         """The object, if known."""

@@ -1,9 +1,11 @@
 """Seven verbs over the Kubernetes API, as plain JSON: the only way the operator writes to the cluster."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.exceptions import ApiException
@@ -18,7 +20,7 @@ _LONGEST_LINE_BYTES = 64 * 1024  # of a line without end only the tail is kept: 
 
 
 class ApiError(Exception):
-    """The API server refused. *status* is the HTTP status, *message* its own sentence."""
+    """The API server refused. *status* is the HTTP status (0: no answer), *message* its own sentence."""
 
     def __init__(self, status: int, message: str, *, reason: str = "") -> None:
         super().__init__(f"{status} {reason}: {message}".strip())
@@ -117,13 +119,14 @@ class KubernetesClient:
 
     async def log_lines(self, *, namespace: str, pod: str, container: str) -> AsyncIterator[str]:
         path = BY_KIND["Pod"].path(namespace, pod, "log")
-        response = await self._send("GET", path, query=[("container", container)], timeout=300)
         rest = b""
-        async for chunk in response.response.content.iter_any():
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[-_LONGEST_LINE_BYTES:]
-            for line in lines:
-                yield line.decode("utf-8", "replace")
+        with _connection_errors_named():
+            response = await self._send("GET", path, query=[("container", container)], timeout=300)
+            async for chunk in response.response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                rest = rest[-_LONGEST_LINE_BYTES:]
+                for line in lines:
+                    yield line.decode("utf-8", "replace")
         if rest:
             yield rest.decode("utf-8", "replace")
 
@@ -136,8 +139,9 @@ class KubernetesClient:
         body: Manifest | None = None,
         content_type: str = "application/json",
     ) -> Manifest:
-        response = await self._send(method, path, query=query, body=body, content_type=content_type)
-        document: Manifest = json.loads(await response.read())
+        with _connection_errors_named():
+            response = await self._send(method, path, query=query, body=body, content_type=content_type)
+            document: Manifest = json.loads(await response.read())
         return document
 
     async def _send(
@@ -161,6 +165,15 @@ class KubernetesClient:
         if not 200 <= response.status <= 299:
             raise _refusal(response.status, await response.response.read())
         return response
+
+
+@contextmanager
+def _connection_errors_named() -> Iterator[None]:
+    """A broken connection as :class:`ApiError` 0: not all of aiohttp's errors are OSErrors."""
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        raise ApiError(0, f"the API server does not answer: {error!r}") from error
 
 
 def _refusal(status: int, body: bytes | str | None) -> ApiError:

@@ -1,5 +1,6 @@
 """Leadership by a Lease: one operator acts, the others wait; one that loses it ends at once."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 DURATION = timedelta(seconds=15)
 RENEW_EVERY = timedelta(seconds=4)
+RENEW_DEADLINE = timedelta(seconds=10)  # of the holder itself: it ends before another may begin
+_ANSWER_SECONDS = 3.0
 
 
 class Step(StrEnum):
@@ -81,16 +84,18 @@ class Leadership:
         """Take or renew; True if it is ours. Errors of the API server count as not renewed, and are logged."""
         now = self._clock()
         try:
-            lease = await self._client.get(LEASES, namespace=self._namespace, name=self._name)
-            chosen = step(lease, me=self._me, last=self._last, now=now)
-            if chosen is Step.WAIT:
-                self._saw(lease, now)
-                return False
-            await self._write(lease, chosen, now)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                lease = await self._client.get(LEASES, namespace=self._namespace, name=self._name)
+                chosen = step(lease, me=self._me, last=self._last, now=now)
+                if chosen is Step.WAIT:
+                    self._saw(lease, now)
+                    self._held_until = None
+                    return False
+                await self._write(lease, chosen, now)
         except (ApiError, OSError, TimeoutError) as error:
-            log.warning("the Lease was not renewed: %s", error)
+            log.warning("the Lease was not renewed: %s", error or "no answer in time")
             return self.is_held()
-        self._held_until = now + DURATION
+        self._held_until = now + RENEW_DEADLINE
         return True
 
     async def release(self) -> None:

@@ -88,7 +88,8 @@ class Controller:
         kind = self._kinds[key.kind]
         if body is None:
             kind.forget(key)
-            self._metrics.forget(key.namespace, endpoint=key.name)
+            if key.kind == "ModelEndpoint":
+                self._metrics.forget(key.namespace, endpoint=key.name)
             self._queue.forget(key)
             return "gone"
         meta, now = Meta.of(body), self._clock()

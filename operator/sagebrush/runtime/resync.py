@@ -26,15 +26,14 @@ class Resync:
         ghosts: set[Key] = set()
         for resource in (*OWN, *CHILDREN):
             labels = "" if resource in OWN else f"{MANAGED_BY}={MANAGER}"
+            before = self._cache.snapshot(resource.kind)
             bodies = [
                 body
                 for namespace in self._namespaces
                 for body in await self._client.list_all(resource, namespace=namespace, labels=labels)
             ]
-            before = {key: self._cache.get(key) for key in self._cache.keys(resource.kind)}
-            for key in self._cache.replace_kind(resource.kind, bodies):
-                body = before[key]
-                owner = owner_key(body) if body else None
+            for key in self._cache.replace_kind(resource.kind, bodies, before=before):
+                owner = owner_key(before[key])
                 ghosts.add(owner if owner and resource not in OWN else key)
         wanted = {key for resource in OWN for key in self._cache.keys(resource.kind)}
         for key in sorted(wanted | {ghost for ghost in ghosts if ghost.kind in {r.kind for r in OWN}}):

@@ -36,7 +36,7 @@ class Serving:
 def revision_of(spec: ModelEndpointSpec, *, uri: str | None, sha256: str | None, image: str | None) -> str:
     """
     Content hash of what the user and the training job say about the replicas. *image* is None for the built-in server,
-    so that a new default image (an upgrade of the operator) is not a new revision.
+    so that a new default image (an upgrade of the operator) is not a new revision; nor is a new optional field.
     """
     settings = spec.cluster or EndpointPodSettings()
     return naming.content_hash(
@@ -44,8 +44,10 @@ def revision_of(spec: ModelEndpointSpec, *, uri: str | None, sha256: str | None,
             "uri": uri,
             "sha256": sha256,
             "image": image,
-            "model": spec.model.model_dump(mode="json", exclude={"training_job_ref", "artifact"}),
-            "pods": settings.model_dump(mode="json", exclude={"service"}),
+            "model": spec.model.model_dump(
+                mode="json", exclude_defaults=True, exclude={"training_job_ref", "artifact"}
+            ),
+            "pods": settings.model_dump(mode="json", exclude_defaults=True, exclude={"service"}),
         }
     )
 

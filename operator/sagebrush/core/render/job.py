@@ -17,7 +17,7 @@ STOP_GRACE_SECONDS = 120  # SageMaker: SIGTERM, then 120 s
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 
 _RESERVED = re.compile(r"^(sagemaker_.*|_tuning_objective_metric)$")
-_ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+_ENV_SUFFIX = re.compile(r"[-._a-zA-Z0-9]+")
 
 
 def hosts(spec: TrainingJobSpec) -> list[str]:
@@ -52,7 +52,7 @@ def _compact(value: Any) -> str:
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -75,8 +75,10 @@ def sm_environment(meta: Meta, spec: TrainingJobSpec) -> dict[str, str]:
         "SM_INPUT_CONFIG_DIR": f"{ML}/input/config",
         "SM_NUM_GPUS": _gpus(spec.cluster or PodSettings()),
     }
-    values |= {f"SM_CHANNEL_{name.upper()}": f"{ML}/input/data/{name}" for name in names if _ENV_NAME.match(name)}
-    values |= {f"SM_HP_{key.upper()}": _plain(value) for key, value in sorted(decoded.items()) if _ENV_NAME.match(key)}
+    values |= {f"SM_CHANNEL_{name.upper()}": f"{ML}/input/data/{name}" for name in names if _ENV_SUFFIX.fullmatch(name)}
+    values |= {
+        f"SM_HP_{key.upper()}": _plain(value) for key, value in sorted(decoded.items()) if _ENV_SUFFIX.fullmatch(key)
+    }
     if spec.algorithm.name is not None:
         values["SAGEBRUSH_ALGORITHM"] = spec.algorithm.name.value
     return values
@@ -203,17 +205,18 @@ def render_service(meta: Meta) -> Manifest:
     }
 
 
-def render_endpoint_slice(meta: Meta, addresses: Mapping[int, str]) -> Manifest:
-    """The DNS names of the hosts whose pods have an address, by index."""
+def render_endpoint_slice(meta: Meta, addresses: Mapping[int, str], *, existing: Manifest | None = None) -> Manifest:
+    """The DNS names of the hosts whose pods have an address, by index. An *existing* slice's address type can't change."""
     name = naming.job_name(meta.name)
     metadata = naming.child_metadata(KIND, meta, name=name)
     metadata["labels"]["kubernetes.io/service-name"] = name
     metadata["labels"]["endpointslice.kubernetes.io/managed-by"] = "sagebrush.dev"
+    address_type = "IPv6" if any(":" in address for address in addresses.values()) else "IPv4"
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": metadata,
-        "addressType": "IPv6" if any(":" in address for address in addresses.values()) else "IPv4",
+        "addressType": existing["addressType"] if existing else address_type,
         "endpoints": [
             {"addresses": [address], "hostname": naming.host_name(index), "conditions": {"ready": True}}
             for index, address in sorted(addresses.items())

@@ -1,6 +1,9 @@
 """What training and serving pods have in common: volumes, storage access, placement, security."""
 
+import re
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from sagebrush.api.meta import EnvVar, PodSettings
@@ -8,11 +11,13 @@ from sagebrush.core.resource import Manifest
 
 PVC_ROOT = "/mnt/sagebrush/pvc"
 NON_ROOT_USER = 65532
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 
 
 def literal(text: str) -> str:
-    """*text* so that Kubernetes' ``$(NAME)`` expansion leaves it alone."""
-    return text.replace("$(", "$$(")
+    """*text* so that Kubernetes' expansion of ``$(NAME)``, which also reads ``$$`` as one ``$``, gives it back."""
+    return text.replace("$", "$$")
 
 
 def environment(values: Mapping[str, str], user: Iterable[EnvVar] = ()) -> list[Manifest]:
@@ -88,4 +93,38 @@ def resources(settings: PodSettings) -> Manifest:
     """Requests and limits of the main container."""
     if settings.resources is None:
         return {}
-    return {key: value for key, value in settings.resources.to_dict().items() if value}
+    return {
+        kind: {name: canonical_quantity(amount) for name, amount in amounts.items()}
+        for kind, amounts in settings.resources.to_dict().items()
+        if amounts
+    }
+
+
+def canonical_quantity(text: str) -> str:
+    """
+    *text* as the API server writes it back: ``0.5`` is ``500m``, ``1024Mi`` is ``1Gi``.
+
+    So what is stored is what was rendered. Source: "canonical form" in
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)", text)
+    if match is None:
+        return text
+    number, suffix = Fraction(match[1]), match[2]
+    if suffix in _BINARY[1:]:
+        amount = number * 1024 ** _BINARY.index(suffix)
+        if amount >= 1024:
+            return _scaled(ceil(amount), _BINARY, step=1024)
+    else:
+        amount = number * Fraction(1000) ** (_DECIMAL.index(suffix) - _DECIMAL.index(""))
+    return _scaled(ceil(amount * 1000**3), _DECIMAL, step=1000)
+
+
+def _scaled(count: int, suffixes: tuple[str, ...], *, step: int) -> str:
+    """*count* of the smallest unit with the largest suffix that leaves it whole."""
+    if count == 0:
+        return "0"
+    index = 0
+    while count % step == 0 and index + 1 < len(suffixes):
+        count, index = count // step, index + 1
+    return f"{count}{suffixes[index]}"

@@ -18,6 +18,9 @@ UNKNOWN_INTERVAL_SECONDS = 15.0
 LONGEST_UNSEEN_SECONDS = 60.0
 """Most time between a pod's start and its first scrape for which the requests between are counted."""
 
+CLOCK_SKEW_SECONDS = 5.0
+"""Most by which a pod's start may seem to come after its first sample, for clocks that differ and times cut to seconds."""
+
 
 class Sample(NamedTuple):
     """The value of a counter at a time of Prometheus' clock (the scrape's, in seconds since 1970)."""
@@ -133,8 +136,11 @@ def _from_birth(track: Track, *, started: datetime | None, interval_seconds: flo
     if first.value == 0:
         return track
     age = math.inf if started is None else first.unix_seconds - started.timestamp()
-    if age > LONGEST_UNSEEN_SECONDS:
+    # A process that began after the first sample, or after a reset, is not the one that counted up to the first sample.
+    restarted = age < -CLOCK_SKEW_SECONDS or any(
+        after.value < before.value for before, after in pairwise(track.samples)
+    )
+    if restarted or age > LONGEST_UNSEEN_SECONDS:
         return Track(pod=track.pod, samples=track.samples, unseen=first.value)
-    # Clocks of the cluster and of Prometheus differ, and Kubernetes rounds to seconds: born after a sample is nobody.
     born = first.unix_seconds - (age if age > 0 else interval_seconds)
     return Track(pod=track.pod, samples=(Sample(unix_seconds=born, value=0.0), *track.samples))

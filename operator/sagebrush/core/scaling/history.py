@@ -79,12 +79,13 @@ class History:
         begin = now - keep
         kept = [peak for peak in self.peaks if begin <= peak.time and peak.requests_per_minute > requests_per_minute]
         peaks = (*kept, Peak(now, requests_per_minute))
-        if not trusted:
-            return replace(self, peaks=peaks, blind_since=None)
-        unbroken = self.trusted_until is not None and now - self.trusted_until <= LONGEST_GAP
-        since = self.trusted_since if unbroken and self.trusted_since is not None else now
         # Peaks before the period kept are gone: a longer period, set later, must not think that it knows them.
-        return replace(self, peaks=peaks, trusted_since=max(since, begin), trusted_until=now, blind_since=None)
+        since = None if self.trusted_since is None else max(self.trusted_since, begin)
+        if not trusted:
+            return replace(self, peaks=peaks, trusted_since=since, blind_since=None)
+        unbroken = self.trusted_until is not None and now - self.trusted_until <= LONGEST_GAP
+        begun = since if unbroken and since is not None else now
+        return replace(self, peaks=peaks, trusted_since=begun, trusted_until=now, blind_since=None)
 
     def scaled(self, *, before: int, after: int, now: datetime) -> Self:
         """With a change of the number of replicas made now."""

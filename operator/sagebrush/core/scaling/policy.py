@@ -295,8 +295,8 @@ def _replicas(count: int) -> str:
 
 
 def _number(value: float) -> str:
-    """Whole from ten upwards, else two decimals where there are any."""
-    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.2f}"
+    """Whole from ten upwards, else at most two decimals."""
+    return f"{value:.0f}" if value >= 10 else f"{round(value, 2):g}"
 
 
 def _length(time: timedelta) -> str:
