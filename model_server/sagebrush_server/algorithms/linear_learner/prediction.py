@@ -1,0 +1,79 @@
+"""Serving a linear model: one matrix product, with the normalisation folded into weights and bias."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sagebrush_server.algorithms.linear_learner.model_file import ALGORITHM, LinearModel
+from sagebrush_server.algorithms.model import Predictions, RowError
+
+_SELF_TEST_TOLERANCE: Final = 1e-6
+
+
+class LinearPredictor:
+    """A `LinearModel` made ready to be asked (implements `Model`)."""
+
+    def __init__(self, model: LinearModel) -> None:
+        model.check()
+        self._description = model
+        self._logistic = model.link == "logistic"
+        weights = np.array(model.weights) / np.array(model.scale)
+        bias = np.array(model.bias) - weights @ np.array(model.offset)
+        # Column-wise, so that n×d @ d×k needs no transposition per request.
+        self._weights = np.ascontiguousarray(weights.T) * model.label_scale
+        self._bias = bias * model.label_scale + model.label_offset
+
+    @property
+    def algorithm(self) -> str:
+        """SageMaker's name of the algorithm."""
+        return ALGORITHM
+
+    @property
+    def feature_dim(self) -> int:
+        """Values per row."""
+        return self._description.feature_dim
+
+    def scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return n×k scores of n×d rows, which may be infinite or NaN where values are too large."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = rows @ self._weights + self._bias
+            if self._logistic:
+                # exp(-output) overflows to infinity for a very sure 0, which gives exactly 0.
+                outputs = np.where(np.isfinite(outputs), 1.0 / (1.0 + np.exp(-outputs)), outputs)
+        return np.asarray(outputs)
+
+    def predict(self, rows: NDArray[np.float64]) -> Predictions:
+        """Score n×feature_dim values: `score`, and `predicted_label` for classifiers. Raises RowError."""
+        scores = self.scores(rows)
+        finite = np.isfinite(scores)
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise RowError("the values are too large for the model to score", row=row)
+        if self._description.predictor_type == "regressor":
+            return Predictions({"score": scores[:, 0]})
+        if self._description.predictor_type == "multiclass_classifier":
+            # SageMaker's scores of a row sum to 1; one-vs-rest gives each class a probability of its own.
+            total = scores.sum(axis=1, keepdims=True)
+            shares = np.divide(scores, total, out=np.full_like(scores, 1 / scores.shape[1]), where=total > 0)
+            return Predictions({"score": shares, "predicted_label": scores.argmax(axis=1)})
+        single = scores[:, 0]
+        labels = (single >= self._description.threshold).astype(np.int64)
+        return Predictions({"score": single, "predicted_label": labels})
+
+    def self_test_rows(self) -> NDArray[np.float64]:
+        """Return the one row that training scored and wrote into the model."""
+        return np.array([self._description.self_test_row], dtype=np.float64)
+
+    def check_self_test(self, answer: Predictions) -> None:
+        """Raise ValueError where the score differs from training's by more than 1e-6 of its size."""
+        expected = np.array(self._description.self_test_score)
+        got = np.atleast_1d(answer.columns["score"][0])
+        if not np.allclose(got, expected, rtol=_SELF_TEST_TOLERANCE, atol=_SELF_TEST_TOLERANCE):
+            raise ValueError(f"the model scores its self-test row {got.tolist()}, training had {expected.tolist()}")
+
+
+def load(folder: Path) -> LinearPredictor:
+    """Load the model in `folder`. Raises ValueError or KeyError for a file that isn't a linear model."""
+    return LinearPredictor(LinearModel.read(folder))

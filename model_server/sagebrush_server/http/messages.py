@@ -1,0 +1,53 @@
+"""Requests as the parser leaves them, answers as the application gives them, and their bytes on the wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+REASONS: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Header names are lower case; of a repeated header the last value counts."""
+
+    method: str
+    path: bytes
+    arrived: float
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, or an empty string where it is absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and headers; Content-Length and Connection are added when it is written."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def to_bytes(self, *, connection: str, with_body: bool) -> bytes:
+        """Return the answer as HTTP/1.1. `connection` is the header's value, empty for none."""
+        lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, '')}"]
+        if self.status != HTTPStatus.NO_CONTENT:
+            lines.append(f"Content-Type: {self.content_type}")
+            lines.append(f"Content-Length: {len(self.body)}")
+        lines.extend(f"{name}: {value}" for name, value in self.headers)
+        if connection:
+            lines.append(f"Connection: {connection}")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        return head + self.body if with_body else head
+
+
+def refusal(status: int, *, message: str, headers: tuple[tuple[str, str], ...] = (), **more: str) -> Answer:
+    """Build an error answer: a JSON object with `error` and whatever `more` says."""
+    return Answer(status, body=orjson.dumps({"error": message, **more}), headers=headers)
