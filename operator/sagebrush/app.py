@@ -106,7 +106,10 @@ class Operator:
         # Kopf starts last: at its end it cancels tasks that it did not see at its start.
         tasks.append(
             asyncio.create_task(
-                edge.run(cache=self.cache, queue=self.queue, namespaces=self.settings.namespaces), name="watch"
+                edge.run(
+                    cache=self.cache, queue=self.queue, namespaces=self.settings.namespaces, identity=self.identity
+                ),
+                name="watch",
             )
         )
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -78,9 +78,11 @@ def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
     return settings
 
 
-async def run(*, cache: Cache, queue: WorkQueue[Key], namespaces: Sequence[str]) -> None:
+async def run(*, cache: Cache, queue: WorkQueue[Key], namespaces: Sequence[str], identity: str) -> None:
     """Watch until SIGTERM or cancellation."""
+    name: Any = identity  # given, because kopf would look up the user's name, and a container's user need not have one
     await kopf.operator(
+        identity=name,
         registry=build_registry(cache=cache, queue=queue),
         settings=build_settings(namespaced=bool(namespaces)),
         standalone=True,

@@ -1,7 +1,8 @@
 """The cluster backend: gathers what the core decides on from the cache, the API server, logs and metrics."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from sagebrush.api.meta import ApiModel
@@ -11,7 +12,7 @@ from sagebrush.backends.training_log import final_metrics, patterns_of
 from sagebrush.core import model_endpoint, naming, pods, training_job, training_phase
 from sagebrush.core.conditions import READY, Outlook, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
-from sagebrush.core.model_endpoint import SourceJob
+from sagebrush.core.model_source import SourceJob
 from sagebrush.core.plan import Announcement, Plan
 from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.render.job import INDEX_LABEL
@@ -21,6 +22,11 @@ from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.resources import BY_KIND
+
+log = logging.getLogger(__name__)
+
+LOG_PATIENCE = timedelta(minutes=2)
+"""How long after its end a training log is asked for again, where the node does not answer."""
 
 SpecT = TypeVar("SpecT", bound=ApiModel)
 StatusT = TypeVar("StatusT", TrainingJobStatus, ModelEndpointStatus)
@@ -93,11 +99,11 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
         meta, spec, status = self._read(body)
         observed = training_phase.Observed()
         if not meta.deleting and not (status.phase and status.phase.is_final):
-            observed = await self._observe(key, meta, spec, status)
+            observed = await self._observe(key, meta, spec, status, now=now)
         return training_job.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
 
     async def _observe(
-        self, key: Key, meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus
+        self, key: Key, meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus, *, now: datetime
     ) -> training_phase.Observed:
         name = naming.job_name(meta.name)
         several = spec.instance_count > 1
@@ -112,11 +118,15 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
             service=await self._child("Service", namespace=meta.namespace, name=name) if several else None,
             endpoint_slice=await self._child("EndpointSlice", namespace=meta.namespace, name=name) if several else None,
             pods=pods_now,
-            metrics=tuple(status.metrics) or await self._metrics(spec, pods_now),
+            metrics=tuple(status.metrics) or await self._metrics(spec, pods_now, now=now),
         )
 
-    async def _metrics(self, spec: TrainingJobSpec, found: Sequence[Manifest]) -> tuple[Metric, ...]:
-        """The final metrics from the log of the first host, once its algorithm has ended."""
+    async def _metrics(self, spec: TrainingJobSpec, found: Sequence[Manifest], *, now: datetime) -> tuple[Metric, ...]:
+        """The final metrics from the log of the first host, once its algorithm has ended.
+
+        Where its node does not answer, the error is raised and so tried again, but not for longer than
+        :data:`LOG_PATIENCE`: no job waits for ever for what a dead node has.
+        """
         for pod in found:
             train = pods.containers(pod).get("train")
             index = dig(pod, "metadata", "labels", INDEX_LABEL, default="0")
@@ -126,8 +136,11 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
             lines = self._client.log_lines(namespace=metadata["namespace"], pod=metadata["name"], container="train")
             try:
                 return await final_metrics(spec, lines)
-            except ApiError as error:
-                if error.status in (400, 404):  # the log went with its pod or node: there is nothing to read any more
+            except (ApiError, OSError, TimeoutError) as error:
+                # The log went with its pod or node: there is nothing to read any more.
+                gone = isinstance(error, ApiError) and error.status in (400, 404)
+                if gone or train.finished_at is None or now - train.finished_at > LOG_PATIENCE:
+                    log.warning("no metrics of TrainingJob pod %s: %s", metadata["name"], error)
                     return ()
                 raise
         return ()

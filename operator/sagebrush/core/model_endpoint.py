@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sagebrush.api.meta import Backend
 from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus, ServedModel
-from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus, TrainingPhase
 from sagebrush.core import naming, pods
 from sagebrush.core.conditions import READY, SCALING_ACTIVE, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
+from sagebrush.core.model_source import Finding, ResolvedModel, SourceJob, resolve_model
 from sagebrush.core.plan import Action, Announcement, Apply, Plan
 from sagebrush.core.render import deployment as render
 from sagebrush.core.resource import Manifest, Meta, contains, dig, owned_by
@@ -22,14 +22,6 @@ KIND = "ModelEndpoint"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceJob:
-    """The TrainingJob that an endpoint refers to."""
-
-    spec: TrainingJobSpec
-    status: TrainingJobStatus
-
-
-@dataclass(frozen=True, slots=True)
 class Observed:
     """The world as one ModelEndpoint sees it."""
 
@@ -39,15 +31,6 @@ class Observed:
     training_job: SourceJob | None = None
     readings: tuple[Reading, Reading] | None = None  # short and long window
     history: History | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Where the endpoint stands, and what to say about it."""
-
-    reason: Reason
-    message: str
-    outlook: Outlook = Outlook.PROGRESSING
 
 
 def reconcile(
@@ -91,46 +74,6 @@ def reconcile(
         }
     )
     return _report(meta, new, finding, now=now, actions=actions, decision=decision, spec=spec)
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedModel:
-    """A model that can be served: where it is and what serves it (None: the built-in server)."""
-
-    uri: str | None
-    sha256: str | None
-    image: str | None
-    pull_policy: str = "IfNotPresent"
-
-
-def resolve_model(spec: ModelEndpointSpec, job: SourceJob | None) -> ResolvedModel | Finding:
-    """The model to serve, or what it still waits for."""
-    container = spec.model.container
-    image = container.image if container else None
-    pull_policy = container.image_pull_policy if container else "IfNotPresent"
-    if spec.model.training_job_ref is None:
-        artifact = spec.model.artifact
-        return ResolvedModel(
-            artifact.uri if artifact else None, artifact.sha256 if artifact else None, image, pull_policy
-        )
-    name = spec.model.training_job_ref.name
-    if job is None:
-        return Finding(
-            Reason.TRAINING_JOB_NOT_FOUND, f"waiting for TrainingJob {name}, which does not exist in this namespace yet"
-        )
-    phase = job.status.phase
-    if phase is not TrainingPhase.COMPLETED:
-        if phase is not None and phase.is_final:
-            said = find(job.status.conditions, READY)
-            text = f"TrainingJob {name} has {phase.lower()}: {said.message if said else ''} Mend it, delete it and apply it again"
-            return Finding(Reason.TRAINING_JOB_FAILED, text, Outlook.STALLED)
-        return Finding(Reason.WAITING_FOR_TRAINING_JOB, f"waiting for TrainingJob {name}: {phase or 'not started'}")
-    if job.status.model_artifact is None:
-        text = f"TrainingJob {name} left no model; its algorithm must write to /opt/ml/model"
-        return Finding(Reason.NO_MODEL_ARTIFACT, text, Outlook.STALLED)
-    if container is None and job.spec.algorithm.image:
-        image, pull_policy = job.spec.algorithm.image, job.spec.algorithm.image_pull_policy
-    return ResolvedModel(job.status.model_artifact.uri, job.status.model_artifact.sha256, image, pull_policy)
 
 
 def _conflict(meta: Meta, observed: Observed) -> Finding | None:

@@ -39,7 +39,9 @@ def reconcile(
     agent_image = _pinned_image(observed) or defaults.server_image
     finding = find_phase(spec, observed)
     seconds = training_seconds(observed)
-    actions = _actions(meta, spec, observed, agent_image=agent_image, defaults=defaults)
+    # Until it starts the spec may change, and a Job's template can't: nothing is made before.
+    unstarted = spec.suspend and status.start_time is None and observed.job is None
+    actions = () if unstarted else _actions(meta, spec, observed, agent_image=agent_image, defaults=defaults)
     pinned = status.model_copy(
         update={
             "agent_image": agent_image,

@@ -102,6 +102,8 @@ class Controller:
         else:
             reason = str(_REASONS[failed.error_class])
             final = failed.error_class is ErrorClass.INVALID
+            if final:  # the others are counted where they are put in line again
+                self._metrics.failed(key.kind, error_class=failed.error_class)
             plan = kind.stalled(meta, body, reason=reason, message=failed.message, final=final, now=now)
         self._show(key, body, plan, now=now)
         await self._report(key, body, plan)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sagebrush.api.model_endpoint import ModelEndpoint
 from sagebrush.api.training_job import TrainingJob
 

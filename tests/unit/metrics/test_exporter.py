@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
+
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, ScalingReason
 from sagebrush.metrics.exporter import OperatorMetrics

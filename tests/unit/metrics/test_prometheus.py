@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
 from sagebrush.core.scaling.window import Problem
 from sagebrush.metrics import prometheus
 from sagebrush.metrics.prometheus import PrometheusSource, Snapshot

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from sagebrush.api.model_endpoint import Scaling, ScalingTarget
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, ScalingReason

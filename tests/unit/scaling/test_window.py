@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sagebrush.core.scaling.window import PodSeries, Problem, Readings, Sample, read, short_window
 
 T0 = 1_800_000_000.0

@@ -1,0 +1,92 @@
+"""Installs the Debian packages a node needs, without letting their services start."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from devcluster.errors import DevclusterError
+from devcluster.paths import cache_dir, locked
+from devcluster.progress import say, step
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+REFUSE = "#!/bin/sh\n# Written by the Sagebrush dev cluster for the length of one installation.\nexit 101\n"
+
+# What must be there -> the package that brings it (Debian's and Ubuntu's names are the same).
+NODE_NEEDS = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "mount": "mount",
+}
+# Debian keeps these folders out of an ordinary user's PATH.
+SYSTEM_PATH = "/usr/sbin:/sbin"
+
+
+def search_path() -> str:
+    """Return PATH with the system administration folders added."""
+    return f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"
+
+
+def program(name: str) -> Path:
+    """Return a system program by name; raises DevclusterError where there is none."""
+    found = shutil.which(name, path=search_path())
+    if found is None:
+        raise DevclusterError(f"the program {name} is not installed")
+    return Path(found)
+
+
+def require(needs: dict[str, str]) -> None:
+    """Install the packages of what is missing among `needs` (program or path -> package); needs apt and root for that."""
+    missing = sorted({package for name, package in needs.items() if not _present(name)})
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise DevclusterError(f"missing {', '.join(missing)}, and there is no apt-get here: install them by hand")
+    if os.geteuid() != 0:
+        raise DevclusterError(f"missing packages: run `apt-get install {' '.join(missing)}` as root")
+    with locked(cache_dir() / "apt.lock"), services_stay_off():
+        with step("apt-get update"):
+            _apt("update", "-q")
+        with step(f"apt-get install {' '.join(missing)}"):
+            _apt("install", "-q", "-y", "--no-install-recommends", *missing)
+    if absent := [name for name in needs if not _present(name)]:
+        raise DevclusterError(f"still missing after the installation: {', '.join(absent)}")
+
+
+@contextmanager
+def services_stay_off() -> Iterator[None]:
+    """Forbid package scripts to start services inside the block, and put the machine's own policy back after it."""
+    saved = POLICY.with_name("policy-rc.d.before-sagebrush")
+    # A saved policy with ours in its place is what a crash leaves: it is the machine's own, so keep that one.
+    if POLICY.exists() and not saved.exists() and POLICY.read_text() != REFUSE:
+        POLICY.rename(saved)
+    POLICY.write_text(REFUSE)
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if saved.exists():
+            saved.rename(POLICY)
+        else:
+            POLICY.unlink(missing_ok=True)
+
+
+def _present(name: str) -> bool:
+    return Path(name).exists() if "/" in name else shutil.which(name, path=search_path()) is not None
+
+
+def _apt(*arguments: str) -> Sequence[str]:
+    """Run apt-get without questions; its output is shown only if it fails."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": search_path()}
+    done = subprocess.run(["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        say(done.stdout[-2000:])
+        raise DevclusterError(f"apt-get {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
+    return done.stdout.splitlines()

@@ -1,0 +1,64 @@
+"""Which model a ModelEndpoint serves, or what it waits for. Pure."""
+
+from dataclasses import dataclass
+
+from sagebrush.api.model_endpoint import ModelEndpointSpec
+from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus, TrainingPhase
+from sagebrush.core.conditions import READY, Outlook, Reason, find
+
+
+@dataclass(frozen=True, slots=True)
+class SourceJob:
+    """The TrainingJob that an endpoint refers to."""
+
+    spec: TrainingJobSpec
+    status: TrainingJobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Where the endpoint stands, and what to say about it."""
+
+    reason: Reason
+    message: str
+    outlook: Outlook = Outlook.PROGRESSING
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model that can be served: where it is and what serves it (None: the built-in server)."""
+
+    uri: str | None
+    sha256: str | None
+    image: str | None
+    pull_policy: str = "IfNotPresent"
+
+
+def resolve_model(spec: ModelEndpointSpec, job: SourceJob | None) -> ResolvedModel | Finding:
+    """The model to serve, or what it still waits for."""
+    container = spec.model.container
+    image = container.image if container else None
+    pull_policy = container.image_pull_policy if container else "IfNotPresent"
+    if spec.model.training_job_ref is None:
+        artifact = spec.model.artifact
+        return ResolvedModel(
+            artifact.uri if artifact else None, artifact.sha256 if artifact else None, image, pull_policy
+        )
+    name = spec.model.training_job_ref.name
+    if job is None:
+        return Finding(
+            Reason.TRAINING_JOB_NOT_FOUND, f"waiting for TrainingJob {name}, which does not exist in this namespace yet"
+        )
+    phase = job.status.phase
+    if phase is not TrainingPhase.COMPLETED:
+        if phase is not None and phase.is_final:
+            said = find(job.status.conditions, READY)
+            text = f"TrainingJob {name} has {phase.lower()}: {said.message if said else ''} Mend it, delete it and apply it again"
+            return Finding(Reason.TRAINING_JOB_FAILED, text, Outlook.STALLED)
+        return Finding(Reason.WAITING_FOR_TRAINING_JOB, f"waiting for TrainingJob {name}: {phase or 'not started'}")
+    if job.status.model_artifact is None:
+        text = f"TrainingJob {name} left no model; its algorithm must write to /opt/ml/model"
+        return Finding(Reason.NO_MODEL_ARTIFACT, text, Outlook.STALLED)
+    if container is None and job.spec.algorithm.image:
+        image, pull_policy = job.spec.algorithm.image, job.spec.algorithm.image_pull_policy
+    return ResolvedModel(job.status.model_artifact.uri, job.status.model_artifact.sha256, image, pull_policy)

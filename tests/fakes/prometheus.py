@@ -1,0 +1,82 @@
+"""A server that answers Prometheus' /api/v1/query with request counters that a test sets."""
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+WINDOW_SECONDS = 120
+SCRAPE_SECONDS = 1
+
+
+@dataclass
+class FakePrometheus:
+    """Counters that have risen at an even rate for two minutes. Starts in the `with` block."""
+
+    mode: str = "series"
+    """`series`; `empty`: success without any; `broken`: HTTP status 503."""
+    queries: int = 0
+    _rates: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+
+    def load(self, namespace: str, endpoint: str, *, requests_per_minute: float, pods: list[str]) -> None:
+        """From now on, and as if always, the pods share this load."""
+        self._rates[namespace, endpoint] = (requests_per_minute, tuple(pods))
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def answer(self) -> tuple[int, dict[str, Any]]:
+        """Status and document of the answer to a query."""
+        self.queries += 1
+        if self.mode == "broken":
+            return 503, {"status": "error", "errorType": "unavailable", "error": "the test broke it"}
+        result = [] if self.mode == "empty" else list(self._series())
+        return 200, {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+    def _series(self) -> Any:
+        now = int(time.time())
+        for (namespace, endpoint), (rate, pods) in self._rates.items():
+            for pod in pods:
+                each = rate / 60 / len(pods)
+                yield {
+                    "metric": {
+                        "namespace": namespace,
+                        "endpoint_name": endpoint,
+                        "variant_name": "AllTraffic",
+                        "pod": pod,
+                    },
+                    "values": [
+                        [now - back, str(1000 + each * (WINDOW_SECONDS - back))]
+                        for back in range(WINDOW_SECONDS, -1, -SCRAPE_SECONDS)
+                    ],
+                }
+
+    def __enter__(self) -> Self:
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, document = fake.answer() if self.path == "/api/v1/query" else (404, {})
+                body = json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
