@@ -12,12 +12,15 @@ RUN := $(UV) run --frozen --no-sync
 PYTHON ?= python3
 
 CLUSTER ?=
+CONTEXT ?=
+REGISTRY ?=
 DATA ?=
 DEMO_FLAGS ?=
+DEMO_TARGET = --cluster "$(CLUSTER)" --context "$(CONTEXT)" --registry "$(REGISTRY)"
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN{FS=":.*## "} /^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN{FS=":.*## "} /^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@echo "== installing uv $(UV_VERSION) into $(CACHE)"
@@ -34,12 +37,16 @@ $(UV):
 env: .venv/.ready ## Install uv and the Python environment
 
 .PHONY: demo
-demo: env ## Train, serve and scale on a real cluster (CLUSTER=devcluster|current|kind, DATA=path)
-	@$(RUN) python -m examples.demo $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(DATA),--data $(DATA)) $(DEMO_FLAGS)
+demo: env ## Train, serve and scale on a real cluster (CLUSTER=devcluster|current|kind CONTEXT= REGISTRY= DATA=)
+	@$(RUN) python -m examples.demo $(DEMO_TARGET) --data "$(DATA)" $(DEMO_FLAGS)
 
 .PHONY: demo-down
-demo-down: env ## Remove the demo; the cluster too where it is ours
-	@$(RUN) python -m examples.demo down $(if $(CLUSTER),--cluster $(CLUSTER))
+demo-down: env ## Remove the demo, and the cluster where it is ours
+ifeq ($(filter-out devcluster,$(CLUSTER)),)
+	@$(RUN) python -m devcluster down
+else
+	@$(RUN) python -m examples.demo down $(DEMO_TARGET)
+endif
 
 .PHONY: cluster-up
 cluster-up: env ## Start the one-node cluster

@@ -122,11 +122,14 @@ def build(name: str) -> Path:
 
 
 def _linker_flags(family: str) -> Sequence[str]:
-    """Return the linker's flags: no debug data, and for Kubernetes the version that it should report."""
+    """Return the linker's flags: no debug data, the version that Kubernetes reports and that helm takes for granted."""
     flags = ["-s", "-w"]
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".")
+    if family == "helm":  # what `helm template` and `helm lint` assume where no cluster is asked
+        prefix = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersion"
+        flags += [f"{prefix}Major={major}", f"{prefix}Minor={minor}"]
     if family == "kubernetes":
-        version = kubernetes_version()
-        major, minor, _ = version.removeprefix("v").split(".")
         prefix = "-X k8s.io/component-base/version"
         flags += [f"{prefix}.gitVersion={version}", f"{prefix}.gitMajor={major}", f"{prefix}.gitMinor={minor}"]
     return flags

@@ -99,7 +99,7 @@ def unit(_: argparse.Namespace) -> int:
 
 def integration(_: argparse.Namespace) -> int:
     """Against a real kube-apiserver and etcd, and the chart."""
-    return pytest("integration", "tests/integration", "tests/chart", "-n", "2", "-q")
+    return pytest("integration", "tests/integration", "tests/chart", "-n", "2", "--dist", "loadfile", "-q")
 
 
 def e2e(options: argparse.Namespace) -> int:

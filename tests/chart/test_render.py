@@ -29,9 +29,9 @@ def test_chart_must_pass_strict_lint(helm, chart):
 
 def test_old_kubernetes_must_be_refused(template):
     """A cluster without native sidecars is refused before anything is created."""
-    done = template("--kube-version", "1.28.9")
+    done = template("--kube-version", "1.29.0")
     assert done.returncode != 0
-    assert ">=1.29.0-0" in done.stderr
+    assert ">=1.30.0-0" in done.stderr
 
 
 def test_default_install_must_hold_exactly_these_kinds(render):

@@ -99,7 +99,7 @@ def test_failed_training_must_say_why(
     """Each failure has its own reason, the container's own words, and whose turn it is."""
     world.apply(training_job(name, **spec))
     found = world.wait_reason("trainingjob", name, reason)
-    failure = world.get("trainingjob", name)["status"]["failure"]
+    failure = world.wait("the failure", lambda: world.get("trainingjob", name)["status"].get("failure"))
     assert says in found["message"]
     assert (says in failure["message"], failure["failureClass"]) == (True, blame)
     assert any(event["reason"] == reason and event["type"] == "Warning" for event in world.events("TrainingJob", name))

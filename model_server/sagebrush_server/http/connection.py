@@ -62,10 +62,8 @@ class Connection(asyncio.Protocol):
         # With a limit of 0 the transport reports exactly when bytes are left over and when the kernel has them all.
         self._transport.set_write_buffer_limits(high=0)
         self._server.connections.add(self)
-        self._server.touch()
 
     def data_received(self, data: bytes) -> None:
-        self._server.touch()
         if self._finished:
             return
         self._bytes_fed += len(data)
@@ -141,6 +139,8 @@ class Connection(asyncio.Protocol):
         if self._last_request:
             return
         path = self._url.partition(b"?")[0]
+        if path != b"/ping":  # the kubelet's probes go on while a pod ends, and are no reason to stay
+            self._server.touch()
         method = self._parser.get_method().decode("latin-1")
         if self._parser.should_upgrade():
             self._offered = self._parser.get_method()

@@ -39,7 +39,7 @@ class Server:
         self._stop = asyncio.Event()
 
     def touch(self) -> None:
-        """Note that a connection has been active."""
+        """Note that somebody wants something: draining waits for quiet."""
         self._last_activity = self.loop.time()
 
     def stop(self) -> None:

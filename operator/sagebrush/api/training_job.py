@@ -282,6 +282,10 @@ class TrainingJob(ApiModel):
                 "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
                 "metadata.name: at most 63 letters, digits and hyphens, as SageMaker's job names",
             ),
+            (
+                "self.spec.instanceCount == 1 || self.metadata.name.matches('^[a-z]')",
+                "metadata.name: starts with a letter where spec.instanceCount is above 1: it becomes a Service's name",
+            ),
             *(
                 (_unchanged(field), f"spec.{field} can't change once the job has started; create another TrainingJob")
                 for field in _FROZEN_ONCE_STARTED

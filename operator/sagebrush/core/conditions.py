@@ -16,6 +16,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     BACKEND_NOT_AVAILABLE = "BackendNotAvailable"
     NAME_CONFLICT = "NameConflict"
+    REPLACING = "Replacing"
     APPLY_FAILED = "ApplyFailed"
     PERMISSION_DENIED = "PermissionDenied"
     IMAGE_PULL_FAILED = "ImagePullFailed"

@@ -1,7 +1,7 @@
 """ModelEndpoint: what is wanted and what is seen → what to do and what to report. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sagebrush.api.meta import Backend
@@ -10,9 +10,10 @@ from sagebrush.core import naming, pods
 from sagebrush.core.conditions import READY, SCALING_ACTIVE, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.model_source import Finding, ResolvedModel, SourceJob, resolve_model
+from sagebrush.core.ownership import conflict
 from sagebrush.core.plan import Action, Announcement, Apply, Plan
 from sagebrush.core.render import deployment as render
-from sagebrush.core.resource import Manifest, Meta, contains, dig, owned_by
+from sagebrush.core.resource import Manifest, Meta, contains, dig
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, decide
 from sagebrush.core.scaling.report import status_of
@@ -48,9 +49,10 @@ def reconcile(
     if spec.backend is Backend.SAGEMAKER:
         message = "backend: SageMaker is not available in this version; use backend: Cluster"
         return _report(meta, status, Finding(Reason.BACKEND_NOT_AVAILABLE, message, Outlook.STALLED), now=now)
-    conflict = _conflict(meta, observed)
-    if conflict:
-        return _report(meta, status, conflict, now=now)
+    taken = conflict(KIND, meta, (observed.deployment, observed.service))
+    if taken:
+        finding = Finding(taken.reason, taken.message, taken.outlook)
+        return replace(_report(meta, status, finding, now=now), requeue_after=taken.look_again)
     model = resolve_model(spec, observed.training_job)
     if isinstance(model, Finding):
         kept = _keep_serving(model, observed)
@@ -74,15 +76,6 @@ def reconcile(
         }
     )
     return _report(meta, new, finding, now=now, actions=actions, decision=decision, spec=spec)
-
-
-def _conflict(meta: Meta, observed: Observed) -> Finding | None:
-    for child in (observed.deployment, observed.service):
-        if child is not None and not owned_by(child, meta.uid):
-            kind = child["kind"]
-            text = f"{kind} {meta.name} exists and is not this ModelEndpoint's; delete it, or give the ModelEndpoint another name"
-            return Finding(Reason.NAME_CONFLICT, text, Outlook.STALLED)
-    return None
 
 
 def _keep_serving(waiting: Finding, observed: Observed) -> Finding:

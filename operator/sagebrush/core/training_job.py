@@ -1,6 +1,7 @@
 """TrainingJob: what is wanted and what is seen → what to do and what to report. Pure."""
 
 import itertools
+from dataclasses import replace
 from datetime import datetime
 
 from sagebrush.api.meta import Backend
@@ -8,9 +9,10 @@ from sagebrush.api.training_job import PhaseTransition, TrainingJobSpec, Trainin
 from sagebrush.core import naming
 from sagebrush.core.conditions import READY, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
+from sagebrush.core.ownership import conflict
 from sagebrush.core.plan import Action, Announcement, Apply, Plan
 from sagebrush.core.render import job as render
-from sagebrush.core.resource import Manifest, Meta, contains, dig, owned_by
+from sagebrush.core.resource import Manifest, Meta, contains, dig
 from sagebrush.core.training_phase import Finding, Observed, find_phase, training_seconds
 
 KIND = "TrainingJob"
@@ -32,9 +34,10 @@ def reconcile(
         return Plan(status=status.model_copy(update={"observed_generation": meta.generation}))
     if spec.backend is Backend.SAGEMAKER:
         return _report(meta, status, not_available(), now=now)
-    conflict = _conflict(meta, observed)
-    if conflict:
-        return _report(meta, status, conflict, now=now)
+    taken = conflict(KIND, meta, (observed.job, observed.service, observed.endpoint_slice))
+    if taken:
+        finding = Finding(TrainingPhase.PENDING, taken.reason, taken.message, taken.outlook)
+        return replace(_report(meta, status, finding, now=now), requeue_after=taken.look_again)
 
     agent_image = _pinned_image(observed) or defaults.server_image
     finding = find_phase(spec, observed)
@@ -63,19 +66,6 @@ def not_available() -> Finding:
         "backend: SageMaker is not available in this version; use backend: Cluster",
         Outlook.STALLED,
     )
-
-
-def _conflict(meta: Meta, observed: Observed) -> Finding | None:
-    for child in (observed.job, observed.service, observed.endpoint_slice):
-        if child is not None and not owned_by(child, meta.uid):
-            kind, name = child["kind"], child["metadata"]["name"]
-            return Finding(
-                TrainingPhase.PENDING,
-                Reason.NAME_CONFLICT,
-                f"{kind} {name} exists and is not this TrainingJob's; delete it, or give the TrainingJob another name",
-                Outlook.STALLED,
-            )
-    return None
 
 
 def _pinned_image(observed: Observed) -> str | None:
@@ -152,6 +142,7 @@ def _report(
 _ORDINARY = frozenset(
     {
         Reason.PENDING,
+        Reason.REPLACING,
         Reason.DOWNLOADING,
         Reason.TRAINING,
         Reason.UPLOADING,

@@ -225,12 +225,23 @@ def test_deleting_must_do_nothing() -> None:
     assert (None, ()) == (made.status, made.actions)
 
 
+def test_namesakes_job_must_be_waited_for() -> None:
+    """A Job of a deleted TrainingJob of this name is no conflict: the garbage collector is at it."""
+    old = our_job()
+    old["metadata"]["ownerReferences"][0]["uid"] = "before"
+    made = plan(Observed(job=old))
+    assert ((), "Replacing") == (made.actions, find(status_of(made).conditions, "Reconciling").reason)  # type: ignore[union-attr]
+    assert made.requeue_after is not None
+    assert [False] == [event.warning for event in made.events]
+
+
 def test_foreign_job_must_not_be_taken_over() -> None:
     """A Job of the same name that is not ours is a conflict, and stays untouched."""
     foreign = our_job()
     foreign["metadata"]["ownerReferences"] = [{"uid": "somebody"}]
     made = plan(Observed(job=foreign))
     assert ((), "NameConflict") == (made.actions, find(status_of(made).conditions, "Stalled").reason)  # type: ignore[union-attr]
+    assert made.requeue_after is not None, "a foreign object is not watched"
 
 
 def test_sagemaker_must_be_refused_by_name() -> None:

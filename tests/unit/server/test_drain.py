@@ -1,5 +1,6 @@
 """Leaving: what SIGTERM must not break."""
 
+import contextlib
 import os
 import re
 import signal
@@ -156,4 +157,18 @@ def test_draining_server_must_leave_at_the_limit(start_server):
         running.stop()
         running.join()
     assert time.monotonic() - start < 5
+    assert running.outcome == [None]
+
+
+def test_probes_must_not_keep_a_draining_server(start_server):
+    """The kubelet goes on probing a pod that ends; only requests of clients are a reason to stay."""
+    running = start_server(drain_quiet=0.3, drain_limit=60.0)
+    running.stop()
+
+    def gone_though_probed():
+        with contextlib.suppress(OSError):
+            Client(running.port).get("/ping")
+        return not running.thread.is_alive()
+
+    wait_until(gone_though_probed, about="the server has left")
     assert running.outcome == [None]

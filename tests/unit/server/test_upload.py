@@ -168,6 +168,28 @@ def archive(*members):
         (b"this is no archive", "not a complete gzip-compressed tar archive"),
         (archive(("x", {}, bytes(range(256)) * 40))[:-30], "not a complete gzip-compressed tar archive"),
         (b"", "not a complete gzip-compressed tar archive"),
+        (
+            archive(
+                ("inner", {"type": tarfile.SYMTYPE, "linkname": "."}, b""),
+                ("inner/l", {"type": tarfile.SYMTYPE, "linkname": "../.."}, b""),
+            ),
+            "refused",
+        ),
+    ],
+    ids=[  # the bytes differ from run to run: gzip writes the time
+        "absolute name",
+        "parent",
+        "parent inside",
+        "absolute link",
+        "link to parent",
+        "hard link to parent",
+        "device",
+        "pipe",
+        "too big",
+        "no archive",
+        "cut short",
+        "empty",
+        "link through a link",
     ],
 )
 def test_hostile_artifact_must_be_refused(tmp_path, data, says):
