@@ -228,7 +228,7 @@ def test_deleting_must_do_nothing() -> None:
 def test_namesakes_job_must_be_waited_for() -> None:
     """A Job of a deleted TrainingJob of this name is no conflict: the garbage collector is at it."""
     old = our_job()
-    old["metadata"]["ownerReferences"][0]["uid"] = "before"
+    old["metadata"]["ownerReferences"] = [{"kind": "TrainingJob", "name": META.name, "uid": "before"}]
     made = plan(Observed(job=old))
     assert ((), "Replacing") == (made.actions, find(status_of(made).conditions, "Reconciling").reason)  # type: ignore[union-attr]
     assert made.requeue_after is not None
