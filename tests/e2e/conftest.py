@@ -40,6 +40,14 @@ class World:
         """Apply objects as a user does."""
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
 
+    def apply_example(self, path: str, **changes: str) -> None:
+        """Apply a manifest of examples/ as it stands, but for *changes* of words in it."""
+        text = (ROOT / "examples" / path).read_text()
+        for word, other in changes.items():
+            assert word in text
+            text = text.replace(word, other)
+        self.kubectl("apply", "-f", "-", stdin=text)
+
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """One object, or None."""
         return self.cluster.get(kind, name, namespace=self.namespace)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from examples.demo.data import BUCKET
 from examples.demo.stack import SYSTEM_NAMESPACE
 from tests.e2e.conftest import World
 from tests.e2e.load import Load
@@ -48,14 +49,14 @@ def rows(dataset: Any) -> list[str]:
 
 def test_foreign_image_must_serve_unchanged(world: World) -> None:
     """The image that trained serves too, as SageMaker's own do, and the endpoint waits for its job, saying so."""
-    world.apply(endpoint("foreign", model={"trainingJobRef": {"name": "foreign"}}))
-    world.wait_reason("modelendpoint", "foreign", "TrainingJobNotFound")
-    world.apply(training_job("foreign"))
-    world.wait_reason("modelendpoint", "foreign", "WaitingForTrainingJob", "Starting", "Serving")
-    world.wait_reason("modelendpoint", "foreign", "Serving")
-    assert post(world.address("foreign"), "4.5,0.5\n0.5,0.5") == {
-        "predictions": [{"predicted_label": 1.0}, {"predicted_label": 0.0}]
-    }
+    world.apply_example("own-image/endpoint.yaml")
+    world.wait_reason("modelendpoint", "own-image", "TrainingJobNotFound")
+    world.apply_example("own-image/training-job.yaml")
+    world.wait_reason("modelendpoint", "own-image", "WaitingForTrainingJob", "Starting", "Serving")
+    world.wait_reason("modelendpoint", "own-image", "Serving")
+    with world.cluster.port_forward("own-image", namespace=world.namespace, port=80) as url:
+        answer = post(url, "4.5,0.5\n0.5,0.5")
+    assert answer == {"predictions": [{"predicted_label": 1.0}, {"predicted_label": 0.0}]}
 
 
 def test_artifact_must_be_served_by_address(world: World, model: dict[str, Any], rows: list[str]) -> None:
@@ -70,6 +71,17 @@ def test_artifact_must_be_served_by_address(world: World, model: dict[str, Any],
         url, json.dumps({"instances": [{"features": [float(c) for c in rows[0].split(",")]}]}), "application/json"
     )
     assert set(answer["predictions"][0]) == {"score", "predicted_label"}
+
+
+def test_pretrained_example_must_serve(world: World, model: dict[str, Any]) -> None:
+    """examples/pretrained serves a model.tar.gz that lies in the bucket, once its checksum is filled in."""
+    with world.stack.addons.reach_s3(world.cluster) as url:
+        source = {"Bucket": BUCKET, "Key": model["uri"].removeprefix(f"s3://{BUCKET}/")}
+        world.stack.addons.store.client(url).copy_object(
+            Bucket=BUCKET, Key="pretrained/model.tar.gz", CopySource=source
+        )
+    world.apply_example("pretrained/endpoint.yaml", **{"0" * 64: model["sha256"]})
+    world.wait_reason("modelendpoint", "pretrained", "Serving")
 
 
 def test_wrong_checksum_must_never_serve(world: World, model: dict[str, Any]) -> None:

@@ -23,36 +23,34 @@ def model_files(world: World, key: str) -> dict[str, Any]:
 
 
 def test_foreign_image_must_train_unchanged(world: World) -> None:
-    """A plain SageMaker training image runs, and its model, metrics and phases stand in the status."""
-    algorithm = {
-        "image": "sagebrush-example/own-image:1",
-        "metricDefinitions": [{"name": "train:accuracy", "regex": "train_accuracy=([0-9.]+)"}],
-    }
-    world.apply(training_job("foreign", algorithm=algorithm))
-    world.wait_reason("trainingjob", "foreign", "Completed")
-    status = world.get("trainingjob", "foreign")["status"]
-    assert [entry["phase"] for entry in status["transitions"]][-4:] == [
-        "Downloading",
-        "Training",
-        "Uploading",
-        "Completed",
-    ]
+    """A plain SageMaker training image runs (examples/own-image); its model, metrics and phases stand in the status."""
+    world.apply_example("own-image/training-job.yaml")
+    world.wait_reason("trainingjob", "own-image", "Completed")
+    status = world.get("trainingjob", "own-image")["status"]
+    phases = [entry["phase"] for entry in status["transitions"]]
+    assert phases[-4:] == ["Downloading", "Training", "Uploading", "Completed"]
     assert status["metrics"] == [{"name": "train:accuracy", "value": 1.0}]
-    assert status["modelArtifact"]["uri"] == f"s3://{BUCKET}/e2e/foreign/output/model.tar.gz"
-    assert json.loads(model_files(world, "e2e/foreign/output/model.tar.gz")["seen-algo-1.json"])["rows"] == 40
+    assert status["modelArtifact"]["uri"] == f"s3://{BUCKET}/output/own-image/output/model.tar.gz"
+    assert json.loads(model_files(world, "output/own-image/output/model.tar.gz")["seen-algo-1.json"])["rows"] == 40
 
 
-def test_several_instances_must_share_the_data_and_find_each_other(world: World) -> None:
-    """An Indexed Job of two: sharded data, SageMaker's host names, and those names resolve."""
-    script = 'train && for host in algo-1 algo-2; do getent hosts $host; done && echo "me=$SM_CURRENT_HOST"'
-    channel = {"name": "train", "uri": f"s3://{BUCKET}/own-image/parts", "distribution": "ShardedByS3Key"}
-    world.apply(training_job("sharded", instanceCount=2, channels=[channel], **shell(script)))
-    world.wait_reason("trainingjob", "sharded", "Completed")
-    first = json.loads(model_files(world, "e2e/sharded/output/model.tar.gz")["seen-algo-1.json"])
-    second = json.loads(model_files(world, "e2e/sharded/output/algo-2/model.tar.gz")["seen-algo-2.json"])
+def test_several_instances_must_share_the_data(world: World) -> None:
+    """An Indexed Job of two with SageMaker's host names: each host gets every second object (examples/own-image)."""
+    world.apply_example("own-image/multi-instance.yaml")
+    world.wait_reason("trainingjob", "own-image-sharded", "Completed")
+    output = "output/own-image-sharded/output"
+    first = json.loads(model_files(world, f"{output}/model.tar.gz")["seen-algo-1.json"])
+    second = json.loads(model_files(world, f"{output}/algo-2/model.tar.gz")["seen-algo-2.json"])
     assert first["hosts"] == second["hosts"] == ["algo-1", "algo-2"]
     assert (first["files"], second["files"]) == (["part-0.csv", "part-2.csv"], ["part-1.csv", "part-3.csv"])
-    logs = world.kubectl("logs", "-l", "sagebrush.dev/training-job=sharded", "-c", "train", "--tail=-1")
+
+
+def test_several_instances_must_find_each_other(world: World) -> None:
+    """The names algo-1 and algo-2 resolve on both hosts, and each knows its own."""
+    script = 'for host in algo-1 algo-2; do getent hosts $host || exit 1; done; echo "me=$SM_CURRENT_HOST"'
+    world.apply(training_job("pair", instanceCount=2, **shell(script)))
+    world.wait_reason("trainingjob", "pair", "Completed")
+    logs = world.kubectl("logs", "-l", "sagebrush.dev/training-job=pair", "-c", "train", "--tail=-1")
     assert {"me=algo-1", "me=algo-2"} <= set(logs.split())
 
 
