@@ -171,6 +171,8 @@ class ServedModel(ApiModel):
     """Where the artifact was fetched from; unset where the image has the model inside."""
     sha256: Sha256 | None = None
     """Checksum that every replica verified before loading."""
+    training_job: Text | None = None
+    """TrainingJob that it came from."""
     image: Text
     """Serving image, pinned for this revision."""
     fetch_image: Text | None = None

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sagebrush.api.meta import Backend
-from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus, ServedModel
+from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core import naming, pods
 from sagebrush.core.conditions import READY, SCALING_ACTIVE, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.model_source import Finding, ResolvedModel, SourceJob, resolve_model
 from sagebrush.core.ownership import conflict
-from sagebrush.core.plan import Action, Announcement, Apply, Plan
-from sagebrush.core.render import deployment as render
-from sagebrush.core.resource import Manifest, Meta, contains, dig
+from sagebrush.core.plan import Action, Announcement, Plan
+from sagebrush.core.resource import Manifest, Meta, dig
+from sagebrush.core.revision import child_actions, previous_model, served_model, serving_of
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, decide
 from sagebrush.core.scaling.report import status_of
@@ -53,107 +53,79 @@ def reconcile(
     if taken:
         finding = Finding(taken.reason, taken.message, taken.outlook)
         return replace(_report(meta, status, finding, now=now), requeue_after=taken.look_again)
-    model = resolve_model(spec, observed.training_job)
-    if isinstance(model, Finding):
-        kept = _keep_serving(model, observed)
-        return _report(meta, _counted(status, observed, revision=None), kept, now=now)
+    wanted = resolve_model(spec, observed.training_job)
+    if isinstance(wanted, ResolvedModel):
+        return _serve(meta, spec, status, observed, model=wanted, waiting=None, defaults=defaults, now=now)
+    previous = previous_model(spec, status)
+    if previous is None:
+        return _report(meta, _counted(status, observed, revision=None), _kept(wanted, observed), now=now)
+    return _serve(meta, spec, status, observed, model=previous, waiting=wanted, defaults=defaults, now=now)
 
-    serving, revision = _serving(spec, model, status, observed, defaults=defaults)
+
+def _serve(
+    meta: Meta,
+    spec: ModelEndpointSpec,
+    status: ModelEndpointStatus,
+    observed: Observed,
+    *,
+    model: ResolvedModel,
+    waiting: Finding | None,
+    defaults: Defaults,
+    now: datetime,
+) -> Plan[ModelEndpointStatus]:
+    """Children and status for *model*: the wanted one, or the one that serves while the wanted one is *waiting*."""
+    serving, revision = serving_of(spec, model, status, deployment=observed.deployment, defaults=defaults)
     decision = _decision(spec, status, observed, now=now)
     replicas = decision.replicas if decision else spec.replicas
-    actions = _actions(meta, spec, serving, observed, revision=revision, replicas=replicas, defaults=defaults)
+    actions = child_actions(
+        meta,
+        spec,
+        serving,
+        deployment=observed.deployment,
+        service=observed.service,
+        revision=revision,
+        replicas=replicas,
+        defaults=defaults,
+        keep=waiting is not None,
+    )
     finding = find_state(observed, revision=revision, replicas=replicas)
+    if waiting:
+        finding = _while_waiting(waiting, finding, spec=spec, status=status)
     service = (spec.cluster or EndpointPodSettings()).service
     port = "" if service.port == 80 else f":{service.port}"
     new = _counted(status, observed, revision=revision).model_copy(
         update={
             "url": f"http://{meta.name}.{meta.namespace}.svc.{defaults.cluster_domain}{port}/invocations",
             "revision": revision,
-            "model": ServedModel(
-                uri=model.uri, sha256=model.sha256, image=serving.image, fetch_image=serving.fetch_image
-            ),
+            "model": status.model if waiting else served_model(spec, model, serving),
             "selector": ",".join(f"{key}={value}" for key, value in naming.selector(KIND, meta.name).items()),
         }
     )
     return _report(meta, new, finding, now=now, actions=actions, decision=decision, spec=spec)
 
 
-def _keep_serving(waiting: Finding, observed: Observed) -> Finding:
+def _kept(waiting: Finding, observed: Observed) -> Finding:
     """While the wanted model isn't there, what serves goes on serving."""
     if not any(pods.is_ready(pod) for pod in observed.pods):
         return waiting
     return Finding(waiting.reason, f"{waiting.message}; the previous model goes on serving", waiting.outlook)
 
 
-def _serving(
-    spec: ModelEndpointSpec,
-    model: ResolvedModel,
-    status: ModelEndpointStatus,
-    observed: Observed,
-    *,
-    defaults: Defaults,
-) -> tuple[render.Serving, str]:
+def _while_waiting(
+    waiting: Finding, serving: Finding, *, spec: ModelEndpointSpec, status: ModelEndpointStatus
+) -> Finding:
     """
-    What the replicas run, with the images that a running revision has been given before: status pins them, so that an
-    image changed by hand is no pin; where status is lost, the Deployment tells.
+    What to say while the previous model serves. A TrainingJob that was deleted after its model was taken is no loss:
+    jobs are cleaned up. One that runs anew promises another model, so this one is not yet what is wanted.
     """
-    revision = render.revision_of(spec, uri=model.uri, sha256=model.sha256, image=model.image)
-    template = _running_template(observed, revision)
-    built_in = model.image is None
-    container = spec.model.container
-    image = model.image or defaults.server_image
-    fetch_image = defaults.server_image if model.uri else None
-    if status.model and status.revision == revision:
-        image, fetch_image = status.model.image, status.model.fetch_image
-    elif template:
-        image = template["spec"]["containers"][0]["image"]
-        fetchers = template["spec"].get("initContainers", [])
-        fetch_image = fetchers[0]["image"] if fetchers else None
-    serving = render.Serving(
-        uri=model.uri,
-        sha256=model.sha256,
-        image=image,
-        built_in=built_in,
-        fetch_image=fetch_image,
-        pull_policy=defaults.pull_policy if built_in else model.pull_policy,
-        fetch_pull_policy=defaults.pull_policy,
-        metrics_port=render.METRICS_PORT if built_in else (container.metrics_port if container else None),
-    )
-    return serving, revision
-
-
-def _running_template(observed: Observed, revision: str) -> Manifest | None:
-    if dig(observed.deployment, "metadata", "annotations", naming.REVISION) != revision:
-        return None
-    template: Manifest | None = dig(observed.deployment, "spec", "template")
-    return template
-
-
-def _actions(
-    meta: Meta,
-    spec: ModelEndpointSpec,
-    serving: render.Serving,
-    observed: Observed,
-    *,
-    revision: str,
-    replicas: int,
-    defaults: Defaults,
-) -> tuple[Action, ...]:
-    template = _running_template(observed, revision)
-    renderer = dig(observed.deployment, "metadata", "annotations", render.RENDERED_BY, default=defaults.version)
-    by_another = template is not None and renderer != defaults.version
-    deployment = render.render(
-        meta,
-        spec,
-        serving,
-        revision=revision,
-        replicas=replicas,
-        # An upgrade of the operator restarts no model: what another version rendered stays until the revision changes.
-        rendered_by=renderer if by_another else defaults.version,
-        keep_template=template if by_another else None,
-    )
-    wanted = ((observed.service, render.render_service(meta, spec)), (observed.deployment, deployment))
-    return tuple(Apply(manifest) for actual, manifest in wanted if actual is None or not contains(actual, manifest))
+    if serving.outlook is not Outlook.DONE:
+        return Finding(waiting.reason, f"{waiting.message}; the previous model: {serving.message}", waiting.outlook)
+    reference = spec.model.training_job_ref
+    source = status.model.training_job if status.model else None
+    if waiting.reason is Reason.TRAINING_JOB_NOT_FOUND and reference and source == reference.name:
+        text = f"{serving.message}; TrainingJob {source} is gone, and the model that it left goes on serving"
+        return Finding(serving.reason, text, serving.outlook)
+    return Finding(waiting.reason, f"{waiting.message}; the previous model goes on serving", waiting.outlook)
 
 
 def ready_pods(observed: Observed, revision: str | None) -> list[Manifest]:

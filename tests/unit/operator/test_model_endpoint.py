@@ -274,6 +274,44 @@ def test_missing_metrics_must_hold_the_replicas() -> None:
     assert 4 == again["spec"]["replicas"]
 
 
+def taken_over(**spec: Any) -> tuple[ModelEndpointStatus, Observed]:
+    """An endpoint that serves the model of its job: its status, and its world."""
+    done = Observed(training_job=source(TrainingPhase.COMPLETED, **spec))
+    made = plan(done, model=REF)
+    revision = status_of(made).revision
+    assert revision is not None
+    return status_of(made), world(made, done, pods=(serving_pod(revision),))
+
+
+@pytest.mark.parametrize("algorithm", [{"name": "linear-learner"}, {"image": "mine:1", "imagePullPolicy": "Always"}])
+def test_model_must_outlive_its_job(algorithm: dict[str, Any]) -> None:
+    """A job deleted after its model was taken is no loss: the endpoint stays Ready, is repaired, and restarts nothing."""
+    status, serving = taken_over(algorithm=algorithm)
+    orphan = replace(serving, training_job=None)
+    made = plan(orphan, status=status, model=REF)
+    assert (("True", "Serving"), ()) == (ready(made), made.actions)
+    assert "TrainingJob kdd is gone" in message(made)
+    assert status.model == status_of(made).model
+    repaired = plan(replace(orphan, deployment=None), status=status, model=REF)
+    assert status.revision == applied(repaired, "Deployment")["metadata"]["annotations"]["sagebrush.dev/revision"]  # type: ignore[index]
+
+
+def test_policy_must_go_on_while_a_new_model_is_trained() -> None:
+    """A job that runs anew promises another model: not Ready, and the old one is still scaled."""
+    status, serving = taken_over()
+    again = replace(serving, training_job=source(TrainingPhase.TRAINING), readings=(reading(1000), reading(1000)))
+    made = plan(again, status=status, model=REF, scaling=scaling(maximum=4))
+    assert ("False", "WaitingForTrainingJob") == ready(made)
+    assert 4 == applied(made, "Deployment")["spec"]["replicas"]  # type: ignore[index]
+
+
+def test_model_of_another_job_must_not_pass_for_the_wanted_one() -> None:
+    """Pointed at a job that does not exist, the endpoint waits for it, whatever it serves."""
+    status, serving = taken_over()
+    made = plan(replace(serving, training_job=None), status=status, model={"trainingJobRef": {"name": "other"}})
+    assert ("False", "TrainingJobNotFound") == ready(made)
+
+
 def test_upgrade_must_restart_no_model() -> None:
     """Another version with another default image leaves template and images of a running revision alone."""
     made = plan()
