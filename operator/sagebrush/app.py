@@ -190,5 +190,5 @@ async def _main(settings: Settings) -> int:
 def run(settings: Settings) -> int:
     """Run the operator; the exit code."""
     logs.configure(level=settings.log_level, form=settings.log_format)
-    log.info("sagebrush %s: %s", __version__, settings.model_dump_json())
+    log.info("sagebrush %s: %s", __version__, settings.printable())
     return asyncio.run(_main(settings))

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -49,6 +50,12 @@ class Settings(BaseModel):
     """Name of this pod, as the Lease's holder (POD_NAME); the host's name when empty."""
     pod_namespace: str = "default"
     """Namespace of the Lease (POD_NAMESPACE)."""
+
+    def printable(self) -> str:
+        """As JSON, without the credentials that an address may carry."""
+        parts = urlsplit(self.prometheus_url)
+        shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return self.model_copy(update={"prometheus_url": shown}).model_dump_json()
 
     @field_validator("prometheus_url")
     @classmethod

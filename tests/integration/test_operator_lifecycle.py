@@ -126,7 +126,7 @@ def test_namespaced_operator_must_need_no_more_than_its_namespace(
     lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
     leases = [
         {**lease, "verbs": ["create"]},
-        {**lease, "resourceNames": [LEASE], "verbs": ["get", "update", "patch"]},
+        {**lease, "resourceNames": [LEASE], "verbs": ["get", "update"]},
     ]
     metadata = {"name": "sagebrush", "namespace": namespace}
     kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})

@@ -103,6 +103,7 @@ REFUSED = {
         ["spec.cluster.service.type", '"ClusterIP", "NodePort", "LoadBalancer"'],
     ),
     "service port": (mep({"spec.cluster.service": {"port": 0}}), ["spec.cluster.service.port", "1"]),
+    "node port of no node port": (mep({"spec.cluster.service": {"nodePort": 30080}}), ["nodePort", "type: NodePort"]),
     "node port": (mep({"spec.cluster.service": {"nodePort": 70000}}), ["spec.cluster.service.nodePort", "65535"]),
     "backend": (mep({"spec.backend": "Cloud"}), ["spec.backend", '"Cluster", "SageMaker"']),
     "sageMaker on Cluster": (

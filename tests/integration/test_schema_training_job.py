@@ -75,6 +75,10 @@ ACCEPTED = {
 
 REFUSED = {
     "name of 64": (job({"metadata.name": "a" * 64}), ["metadata.name", "at most 63"]),
+    "several instances of a name with a digit first": (
+        job({"metadata.name": "1-job", "spec.instanceCount": 2}),
+        ["metadata.name", "starts with a letter"],
+    ),
     "name with a dot": (job({"metadata.name": "a.b"}), ["metadata.name", "letters, digits and hyphens"]),
     "name in capitals": (job({"metadata.name": "Job"}), ["metadata.name", "RFC 1123"]),
     "no algorithm": (job({"spec.algorithm": GONE}), ["spec.algorithm", "Required"]),

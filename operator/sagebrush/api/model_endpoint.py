@@ -115,6 +115,12 @@ class Scaling(ApiModel):
 class ServiceSettings(ApiModel):
     """How the endpoint is reached inside the cluster and from outside. Honoured by backend Cluster only."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("!has(self.nodePort) || self.type == 'NodePort'", "nodePort is honoured with type: NodePort only"),
+        )
+    )
+
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     """Type of the Service."""
     port: Annotated[int, Field(ge=1, le=65535)] = 80

@@ -21,7 +21,7 @@ from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
-from sagebrush.kube.resources import BY_KIND
+from sagebrush.kube.resources import BY_KIND, PODS
 
 log = logging.getLogger(__name__)
 
@@ -109,17 +109,26 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
         several = spec.instance_count > 1
         patterns_of(spec)  # refused before anything runs
         job = await self._child("Job", namespace=meta.namespace, name=name)
+        found = self._cache.children(key, kind="Pod")
+        if training_phase.is_finished(job) and not (found and all(pods.is_over(pod) for pod in found)):
+            found = await self._pods_asked_for(key)
         # Pods of an object of the same name that was deleted before say nothing about this one.
-        pods_now = tuple(
-            pod for pod in self._cache.children(key, kind="Pod") if job and owned_by(pod, job["metadata"]["uid"])
-        )
+        pods_now = tuple(pod for pod in found if job and owned_by(pod, job["metadata"]["uid"]))
         return training_phase.Observed(
             job=job,
             service=await self._child("Service", namespace=meta.namespace, name=name) if several else None,
             endpoint_slice=await self._child("EndpointSlice", namespace=meta.namespace, name=name) if several else None,
             pods=pods_now,
             metrics=tuple(status.metrics) or await self._metrics(spec, pods_now, now=now),
+            leftovers=any(pod not in pods_now and not pods.is_over(pod) for pod in found),
         )
+
+    async def _pods_asked_for(self, key: Key) -> tuple[Manifest, ...]:
+        """The pods as the API server has them: the Job's verdict is final, and may have overtaken the pods' last words."""
+        labels = ",".join(f"{name}={value}" for name, value in naming.selector(key.kind, key.name).items())
+        for pod in await self._client.list_all(PODS, namespace=key.namespace, labels=labels):
+            self._cache.put(pod)
+        return self._cache.children(key, kind="Pod")
 
     async def _metrics(self, spec: TrainingJobSpec, found: Sequence[Manifest], *, now: datetime) -> tuple[Metric, ...]:
         """The final metrics from the log of the first host, once its algorithm has ended.
@@ -127,10 +136,18 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
         Where its node does not answer, the error is raised and so tried again, but not for longer than
         :data:`LOG_PATIENCE`: no job waits for ever for what a dead node has.
         """
+        if spec.algorithm.name is None and not spec.algorithm.metric_definitions:
+            return ()
         for pod in found:
             train = pods.containers(pod).get("train")
             index = dig(pod, "metadata", "labels", INDEX_LABEL, default="0")
-            if train is None or train.state != "terminated" or index != "0" or pods.is_disrupted(pod):
+            if (
+                train is None
+                or train.state != "terminated"
+                or index != "0"
+                or pods.is_disrupted(pod)
+                or pods.is_leaving(pod)
+            ):
                 continue
             metadata = pod["metadata"]
             lines = self._client.log_lines(namespace=metadata["namespace"], pod=metadata["name"], container="train")
@@ -190,7 +207,7 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
         if body is None or "deletionTimestamp" in body["metadata"]:
             return None
         return SourceJob(
-            TrainingJobSpec.model_validate(body["spec"]),
+            TrainingJobSpec.model_validate(body["spec"], extra="ignore"),
             TrainingJobStatus.model_validate(body.get("status") or {}, extra="ignore"),
         )
 

@@ -178,6 +178,12 @@ def find_state(observed: Observed, *, revision: str, replicas: int) -> Finding:
         kept = "; the previous revision goes on serving" if others else ""
         stalled = trouble.reason is Reason.CRASH_LOOP and _is_wedged(observed, revision)
         return Finding(trouble.reason, f"{trouble.message}{kept}", Outlook.STALLED if stalled else Outlook.PROGRESSING)
+    denied = next(
+        (c for c in dig(observed.deployment, "status", "conditions", default=[]) if c.get("type") == "ReplicaFailure"),
+        None,
+    )
+    if denied and denied.get("status") == "True":
+        return Finding(Reason.PERMISSION_DENIED, f"pods are refused: {denied.get('message', '')}")
     if others:
         return Finding(Reason.ROLLING_OUT, f"{len(serving)} of {replicas} replicas serve the new revision")
     return Finding(Reason.STARTING, "replicas are fetching and loading the model; Ready once /ping answers 200")

@@ -92,6 +92,11 @@ def is_leaving(pod: Mapping[str, Any]) -> bool:
     return dig(pod, "metadata", "deletionTimestamp") is not None
 
 
+def is_over(pod: Mapping[str, Any]) -> bool:
+    """Whether all containers of the pod have ended for good."""
+    return dig(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
 def is_disrupted(pod: Mapping[str, Any]) -> bool:
     """Whether the cluster ended the pod for its own reasons (eviction, preemption, node loss)."""
     return any(

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sagebrush.api.meta import Backend
 from sagebrush.api.training_job import PhaseTransition, TrainingJobSpec, TrainingJobStatus, TrainingPhase
@@ -10,12 +10,14 @@ from sagebrush.core import naming
 from sagebrush.core.conditions import READY, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.ownership import conflict
-from sagebrush.core.plan import Action, Announcement, Apply, Plan
+from sagebrush.core.plan import Action, Announcement, Apply, Delete, Plan
 from sagebrush.core.render import job as render
 from sagebrush.core.resource import Manifest, Meta, contains, dig
-from sagebrush.core.training_phase import Finding, Observed, find_phase, training_seconds
+from sagebrush.core.training_phase import Finding, Observed, find_phase, is_finished, training_seconds
 
 KIND = "TrainingJob"
+_LOOK_AGAIN = timedelta(seconds=3)
+_BEFORE_TRAINING = frozenset({TrainingPhase.PENDING, TrainingPhase.SUSPENDED, TrainingPhase.INTERRUPTED})
 
 
 def reconcile(
@@ -31,7 +33,8 @@ def reconcile(
     if meta.deleting:
         return Plan(status=None)
     if status.phase and status.phase.is_final:
-        return Plan(status=status.model_copy(update={"observed_generation": meta.generation}))
+        seen = [entry.model_copy(update={"observed_generation": meta.generation}) for entry in status.conditions]
+        return Plan(status=status.model_copy(update={"observed_generation": meta.generation, "conditions": seen}))
     if spec.backend is Backend.SAGEMAKER:
         return _report(meta, status, not_available(), now=now)
     taken = conflict(KIND, meta, (observed.job, observed.service, observed.endpoint_slice))
@@ -39,23 +42,37 @@ def reconcile(
         finding = Finding(TrainingPhase.PENDING, taken.reason, taken.message, taken.outlook)
         return replace(_report(meta, status, finding, now=now), requeue_after=taken.look_again)
 
+    if observed.job is None and observed.leftovers and not spec.suspend:
+        text = "waiting: pods of an earlier Job of this name have not ended, and may yet upload"
+        waiting = Finding(TrainingPhase.PENDING, Reason.REPLACING, text)
+        return replace(_report(meta, status, waiting, now=now), requeue_after=_LOOK_AGAIN)
+
     agent_image = _pinned_image(observed) or defaults.server_image
-    finding = find_phase(spec, observed)
+    finding = find_phase(spec, replace(observed, last_phase=status.phase))
     seconds = training_seconds(observed)
+    metrics = list(observed.metrics) or status.metrics
+    if finding.phase in _BEFORE_TRAINING:  # figures of a run that was broken off are not those of this one
+        metrics, seconds = [], None
     # Until it starts the spec may change, and a Job's template can't: nothing is made before.
     unstarted = spec.suspend and status.start_time is None and observed.job is None
-    actions = () if unstarted else _actions(meta, spec, observed, agent_image=agent_image, defaults=defaults)
+    actions: tuple[Action, ...] = ()
+    if finding.start_over:
+        actions = (Delete("batch/v1", "Job", meta.namespace, naming.job_name(meta.name)),)
+    elif not unstarted:
+        actions = _actions(meta, spec, observed, agent_image=agent_image, defaults=defaults)
     pinned = status.model_copy(
         update={
             "agent_image": agent_image,
             "training_image": spec.algorithm.image or agent_image,
             "job_name": naming.job_name(meta.name),
             "start_time": status.start_time or (None if spec.suspend else now.replace(microsecond=0)),
-            "metrics": list(observed.metrics) or status.metrics,
-            "training_seconds": status.training_seconds if seconds is None else seconds,
+            "metrics": metrics,
+            "training_seconds": seconds,
         }
     )
-    return _report(meta, pinned, finding, now=now, actions=actions)
+    plan = _report(meta, pinned, finding, now=now, actions=actions)
+    verdict_due = is_finished(observed.job) and not finding.phase.is_final
+    return replace(plan, requeue_after=_LOOK_AGAIN) if verdict_due else plan
 
 
 def not_available() -> Finding:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,10 @@ class Observed:
     endpoint_slice: Manifest | None = None
     pods: tuple[Manifest, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    last_phase: TrainingPhase | None = None
+    """The phase that was reported before."""
+    leftovers: bool = False
+    """Pods of an earlier Job of this name still run, and may yet upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Finding:
     failure: Failure | None = None
     artifact: ModelArtifact | None = None
     times: Mapping[TrainingPhase, datetime] = field(default_factory=dict)
+    start_over: bool = False
+    """The Job has ended without having done its work: it must go, so that another can start."""
 
 
 def find_phase(spec: TrainingJobSpec, observed: Observed) -> Finding:
@@ -42,27 +48,60 @@ def find_phase(spec: TrainingJobSpec, observed: Observed) -> Finding:
     # What the cluster or a suspension ends did not fail by itself; a pod deleted by hand fails its Job.
     live = [pod for pod in observed.pods if not pods.is_disrupted(pod)]
     times = _times(observed)
+    if is_finished(observed.job) and not all(pods.is_over(pod) for pod in observed.pods):
+        return _running(spec, live, times)  # the Job's news came first: its pods have not had their last word
+    undisturbed = replace(observed, pods=tuple(live))
     if _finished(observed.job, "Failed") or any(_has_failed(pod) for pod in live if not pods.is_leaving(pod)):
-        return _failed(observed, times)
+        return _failed(undisturbed, times)
     if _finished(observed.job, "Complete"):
-        return _completed(observed, times)
+        return _stopped_early(spec, observed, times) or _completed(undisturbed, times)
     if spec.suspend:
-        going = any(dig(pod, "status", "phase") == "Running" for pod in live)
-        message = (
-            "stopping: the pods have SIGTERM and finish" if going else "suspended; set spec.suspend: false to start"
-        )
-        outlook = Outlook.PROGRESSING if going else Outlook.DONE
-        return Finding(TrainingPhase.SUSPENDED, Reason.SUSPENDED, message, outlook, times=times)
+        return _suspended(live, times)
     if observed.pods and not live:
         return Finding(
             TrainingPhase.INTERRUPTED, Reason.INTERRUPTED, "the cluster ended the pod; a new one follows", times=times
         )
+    return _troubled(live, times) or _running(spec, live, times)
+
+
+def _suspended(live: list[Manifest], times: Mapping[TrainingPhase, datetime]) -> Finding:
+    going = any(dig(pod, "status", "phase") == "Running" for pod in live)
+    message = "stopping: the pods have SIGTERM and finish" if going else "suspended; set spec.suspend: false to start"
+    outlook = Outlook.PROGRESSING if going else Outlook.DONE
+    return Finding(TrainingPhase.SUSPENDED, Reason.SUSPENDED, message, outlook, times=times)
+
+
+def _troubled(live: list[Manifest], times: Mapping[TrainingPhase, datetime]) -> Finding | None:
     for pod in live:
         found = pods.trouble(pod)
         phase = _pod_phase(pod)
         if found and phase is not TrainingPhase.UPLOADING:  # then it has ended, and the upload goes on
             return Finding(phase, found.reason, found.message, times=times)
-    return _running(spec, live, times)
+    return None
+
+
+def _stopped_early(
+    spec: TrainingJobSpec, observed: Observed, times: Mapping[TrainingPhase, datetime]
+) -> Finding | None:
+    """
+    A suspended or drained algorithm may end with exit code 0, and the Job then counts it as done. It is not: the Job is
+    removed, and another one starts over.
+    """
+    stopped = [pod for pod in observed.pods if pods.is_leaving(pod) or pods.is_disrupted(pod)]
+    whole = {_index(pod) for pod in observed.pods if pod not in stopped}
+    # Resumed while the stopped pod was on its way out, the Job may end with no pod left to see.
+    unseen = not observed.pods and observed.last_phase in (TrainingPhase.SUSPENDED, TrainingPhase.INTERRUPTED)
+    if len(whole) >= spec.instance_count or not (spec.suspend or stopped or unseen):
+        return None
+    if spec.suspend:
+        text = "suspended; set spec.suspend: false to start"
+        return Finding(TrainingPhase.SUSPENDED, Reason.SUSPENDED, text, Outlook.DONE, times=times, start_over=True)
+    text = "the cluster ended the pod; a new one follows"
+    return Finding(TrainingPhase.INTERRUPTED, Reason.INTERRUPTED, text, times=times, start_over=True)
+
+
+def _index(pod: Manifest) -> str:
+    return str(dig(pod, "metadata", "labels", INDEX_LABEL, default="0"))
 
 
 def _running(spec: TrainingJobSpec, live: list[Manifest], times: Mapping[TrainingPhase, datetime]) -> Finding:
@@ -111,10 +150,17 @@ def training_seconds(observed: Observed) -> int | None:
     """Whole seconds that the algorithm ran, on the slowest host; None before it has ended."""
     spans = []
     for pod in observed.pods:
+        if pods.is_disrupted(pod):
+            continue
         train = pods.containers(pod).get("train")
         if train and train.started_at and train.finished_at:
             spans.append(int((train.finished_at - train.started_at).total_seconds()))
     return max(spans, default=None)
+
+
+def is_finished(job: Manifest | None) -> bool:
+    """Whether the Job controller has given its verdict."""
+    return _finished(job, "Failed") or _finished(job, "Complete")
 
 
 def _finished(job: Manifest | None, kind: str) -> bool:
@@ -139,7 +185,7 @@ def _agent_report(pod: Manifest) -> dict[str, Any] | None:
 
 def _first_host(observed: Observed) -> Manifest | None:
     """The newest pod of host algo-1."""
-    candidates = [pod for pod in observed.pods if dig(pod, "metadata", "labels", INDEX_LABEL, default="0") == "0"]
+    candidates = [pod for pod in observed.pods if _index(pod) == "0"]
     return max(candidates, key=lambda pod: str(dig(pod, "metadata", "creationTimestamp", default="")), default=None)
 
 

@@ -16,6 +16,7 @@ from sagebrush.kube.resources import BY_KIND, Resource
 
 _PAGE = 500
 _TIMEOUT_SECONDS = 30
+_LOG_TIMEOUT_SECONDS = 60  # a worker waits for it
 _LONGEST_LINE_BYTES = 64 * 1024  # of a line without end only the tail is kept: progress bars rewrite one line for hours
 
 
@@ -121,7 +122,7 @@ class KubernetesClient:
         path = BY_KIND["Pod"].path(namespace, pod, "log")
         rest = b""
         with _connection_errors_named():
-            response = await self._send("GET", path, query=[("container", container)], timeout=300)
+            response = await self._send("GET", path, query=[("container", container)], timeout=_LOG_TIMEOUT_SECONDS)
             async for chunk in response.response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 rest = rest[-_LONGEST_LINE_BYTES:]

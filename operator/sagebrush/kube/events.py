@@ -37,7 +37,6 @@ class EventRecorder:
             return
         if len(self._posted) >= _REMEMBERED:
             self._posted = {key: time for key, time in self._posted.items() if now - time < _QUIET}
-        self._posted[digest] = now
         manifest = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
@@ -57,16 +56,15 @@ class EventRecorder:
             "type": "Warning" if announcement.warning else "Normal",
             "reason": announcement.reason,
             "action": "Reconcile",
-            "note": announcement.message[:1024],
+            "note": announcement.message.encode()[:1024].decode(errors="ignore"),  # the limit is in bytes
             "reportingController": "sagebrush.dev/operator",
             "reportingInstance": self._instance[:128] or "sagebrush",
         }
         try:
             await self._client.create(EVENTS, manifest)
-        except ApiError as error:
-            if error.status != 409:
-                log.warning(
-                    "event not posted: %s",
-                    error,
-                    extra={"key": f"{body['kind']} {metadata['namespace']}/{metadata['name']}"},
-                )
+        except (ApiError, OSError, TimeoutError) as error:
+            if not isinstance(error, ApiError) or error.status != 409:
+                key = f"{body['kind']} {metadata['namespace']}/{metadata['name']}"
+                log.warning("event not posted: %s", error, extra={"key": key})
+                return
+        self._posted[digest] = now

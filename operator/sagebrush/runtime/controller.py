@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sagebrush.backends.base import Kind
-from sagebrush.core.conditions import STALLED, Reason
+from sagebrush.core.conditions import Reason
 from sagebrush.core.plan import ErrorClass, Failed, Plan, SpecError
 from sagebrush.core.resource import Key, Manifest, Meta, dig
 from sagebrush.kube.cache import Cache
@@ -23,6 +23,8 @@ from sagebrush.runtime.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 _SLOW_RETRY_SECONDS = 300.0
+_REFUSED_FOR = timedelta(minutes=10)
+_QUIET_FAILURES = 2
 _REASONS = {
     ErrorClass.INVALID: Reason.INVALID_SPEC,
     ErrorClass.CONFLICT: Reason.NAME_CONFLICT,
@@ -49,6 +51,7 @@ class Controller:
         self._queue, self._cache, self._client = queue, cache, client
         self._kinds, self._recorder, self._metrics, self._clock = kinds, recorder, metrics, clock
         self._executor = Executor(client, cache)
+        self._refused: dict[Key, tuple[str, int, datetime]] = {}
 
     async def run(self, *, workers: int) -> None:
         """Work until cancelled."""
@@ -88,24 +91,28 @@ class Controller:
         kind = self._kinds[key.kind]
         if body is None:
             kind.forget(key)
+            self._refused.pop(key, None)
             if key.kind == "ModelEndpoint":
                 self._metrics.forget(key.namespace, endpoint=key.name)
             self._queue.forget(key)
             return "gone"
         meta, now = Meta.of(body), self._clock()
-        if _waits_for_a_change(meta, body):
+        if self._is_refused(key, meta, now=now):
             return "stalled"
         plan = await self._plan(key, body, meta, now=now)
         failed = await self._executor.run(plan.actions, key=key)
+        if failed and failed.error_class is ErrorClass.TRANSIENT and self._queue.attempts(key) < _QUIET_FAILURES:
+            self._failed(key, failed)  # most mend themselves at once: nothing to tell yet
+            return "error"
         if not failed:
             kind.acted(meta, plan)
+            self._show(key, body, plan, now=now)
         else:
             reason = str(_REASONS[failed.error_class])
             final = failed.error_class is ErrorClass.INVALID
             if final:  # the others are counted where they are put in line again
-                self._metrics.failed(key.kind, error_class=failed.error_class)
+                self._refuse(key, meta, now=now)
             plan = kind.stalled(meta, body, reason=reason, message=failed.message, final=final, now=now)
-        self._show(key, body, plan, now=now)
         await self._report(key, body, plan)
         if failed and failed.error_class is not ErrorClass.INVALID:
             self._failed(key, failed)
@@ -124,8 +131,24 @@ class Controller:
         except ValidationError as error:
             first = error.errors()[0]
             message = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']} (this object is older than its schema; apply it again)"
-        self._metrics.failed(key.kind, error_class=ErrorClass.INVALID)
+        self._refuse(key, meta, now=now)
         return kind.stalled(meta, body, reason=str(Reason.INVALID_SPEC), message=message, final=True, now=now)
+
+    def _refuse(self, key: Key, meta: Meta, *, now: datetime) -> None:
+        """
+        A generation that can't be carried out waits for a change of the spec. Since what refuses it may lie elsewhere (a
+        port still taken, an admission policy, an older operator), each process tries it once, and every ten minutes.
+        """
+        self._refused[key] = (meta.uid, meta.generation, now + _REFUSED_FOR)
+        self._queue.add_after(key, _REFUSED_FOR.total_seconds() + 1)
+        self._metrics.failed(key.kind, error_class=ErrorClass.INVALID)
+
+    def _is_refused(self, key: Key, meta: Meta, *, now: datetime) -> bool:
+        uid, generation, until = self._refused.get(key, ("", 0, now))
+        if (uid, generation) == (meta.uid, meta.generation) and now < until:
+            return True
+        self._refused.pop(key, None)
+        return False
 
     def _show(self, key: Key, body: Manifest, plan: Plan[Any], *, now: datetime) -> None:
         """The scaler's decision, as metrics."""
@@ -160,14 +183,3 @@ class Controller:
         for announcement in plan.events:
             log.info("%s: %s", announcement.reason, announcement.message, extra={"key": str(key)})
             await self._recorder.post(body, announcement)
-
-
-def _waits_for_a_change(meta: Meta, body: Manifest) -> bool:
-    """Whether this very generation has been found invalid: only a change of the spec helps."""
-    return any(
-        condition["type"] == STALLED
-        and condition["status"] == "True"
-        and condition["reason"] == Reason.INVALID_SPEC
-        and condition.get("observedGeneration") == meta.generation
-        for condition in dig(body, "status", "conditions", default=[])
-    )

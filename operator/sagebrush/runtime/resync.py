@@ -1,6 +1,7 @@
 """Lists everything at start and now and then: fills the cache, and prunes what a blind watch has missed."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from sagebrush.kube.resources import CHILDREN, OWN
 from sagebrush.runtime.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+_FIRST_SECONDS = 15.0
 
 
 class Resync:
@@ -42,8 +45,9 @@ class Resync:
 
     async def run(self, *, every_seconds: float) -> None:
         """Again and again, until cancelled. A failed list is logged; the next one may do better."""
-        while True:
-            await asyncio.sleep(every_seconds)
+        # The first one soon: what was deleted between our first list and kopf's is in no event.
+        for pause in itertools.chain([min(_FIRST_SECONDS, every_seconds)], itertools.repeat(every_seconds)):
+            await asyncio.sleep(pause)
             try:
                 count = await self.once()
                 log.info("resync: %d objects", count)

@@ -217,23 +217,30 @@ def test_endpoint_slice_must_name_the_hosts() -> None:
 
 
 def test_claims_must_be_mounted_for_fetch_and_agent() -> None:
-    """pvc://claim/path lies at /mnt/sagebrush/pvc/<claim>, once however often it is named; train does not see it."""
+    """pvc://claim/path lies at /mnt/sagebrush/pvc/<claim>: fetch only reads, agent only has the output, train sees none."""
     made = rendered(
         channels=[{"name": "train", "uri": "pvc://data/a"}, {"name": "test", "uri": "pvc://data/b"}],
         output={"uri": "pvc://out/x"},
     )
-    volumes = {
-        v["name"]: v["persistentVolumeClaim"]["claimName"]
-        for v in made["spec"]["template"]["spec"]["volumes"]
-        if "persistentVolumeClaim" in v
+    spec = made["spec"]["template"]["spec"]
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if "persistentVolumeClaim" in v
     }
-    assert {"pvc-0": "data", "pvc-1": "out"} == volumes
-    found = parts(made)
-    for name in ("fetch", "agent"):
-        assert ["/mnt/sagebrush/pvc/data", "/mnt/sagebrush/pvc/out"] == [
-            m["mountPath"] for m in found[name]["volumeMounts"] if m["name"].startswith("pvc")
+    assert ["data", "out"] == sorted(claims.values())
+    mounts = {
+        name: [
+            (claims[m["name"]], m["mountPath"], m.get("readOnly", False))
+            for m in part["volumeMounts"]
+            if m["name"] in claims
         ]
-    assert [] == [m for m in found["train"]["volumeMounts"] if m["name"].startswith("pvc")]
+        for name, part in parts(made).items()
+    }
+    assert {
+        "fetch": [("data", "/mnt/sagebrush/pvc/data", True)],
+        "agent": [("out", "/mnt/sagebrush/pvc/out", False)],
+        "train": [],
+    } == mounts
+    assert 65532 == spec["securityContext"]["fsGroup"], "a fresh block volume belongs to root"
 
 
 def test_placement_must_reach_the_pod() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sagebrush.api.training_job import FailureClass, TrainingJobStatus, TrainingPhase
 from sagebrush.core.conditions import Outlook, Reason, find
-from sagebrush.core.plan import Apply, Plan
+from sagebrush.core.plan import Apply, Delete, Plan
 from sagebrush.core.resource import Manifest
 from sagebrush.core.training_job import reconcile
 from sagebrush.core.training_phase import Finding, Observed, find_phase
@@ -280,6 +280,76 @@ def test_reconcile_must_come_to_rest(pods: list[Manifest], instances: int, suspe
     last = plan(after, status=again, now=200, instanceCount=instances, suspend=suspend)
     assert ((), (), again) == (last.actions, last.events, last.status)
     assert again == TrainingJobStatus.model_validate(json.loads(json.dumps(again.to_dict())))
+
+
+SUCCEEDED = pod(FETCHED, TRAINED, AGENT, phase="Succeeded")
+STOPPED = pod(FETCHED, TRAINED, AGENT, phase="Succeeded", deleting=True)
+
+
+def deletes(made: Plan[TrainingJobStatus]) -> list[str]:
+    return [action.name for action in made.actions if isinstance(action, Delete)]
+
+
+@pytest.mark.parametrize("pods", [(STOPPED,), ()])
+def test_suspended_run_must_not_count_as_done(pods: tuple[Manifest, ...]) -> None:
+    """An algorithm that ends with 0 on SIGTERM makes its Job Complete: the Job goes, and the next one starts over."""
+    made = plan(Observed(job=job_finished("Complete"), pods=pods), suspend=True)
+    assert (P.SUSPENDED, None, ["kdd"]) == (status_of(made).phase, status_of(made).model_artifact, deletes(made))
+
+
+def test_resumed_run_must_not_inherit_the_stopped_ones_end() -> None:
+    """Resumed while the old pod was on its way out, a Job that is Complete without any pod starts over."""
+    made = plan(Observed(job=job_finished("Complete")), status=TrainingJobStatus(phase=P.SUSPENDED))
+    assert (P.INTERRUPTED, ["kdd"]) == (status_of(made).phase, deletes(made))
+
+
+def test_completed_run_must_stay_done_though_suspended_afterwards() -> None:
+    """A run that had ended by itself is done, whatever was asked for meanwhile."""
+    made = plan(Observed(job=job_finished("Complete"), pods=(SUCCEEDED,)), suspend=True)
+    assert (P.COMPLETED, []) == (status_of(made).phase, deletes(made))
+
+
+def test_drained_run_must_not_count_as_done() -> None:
+    """A pod that the cluster ended, and that ended with 0, has not trained to the end."""
+    drained = pod(FETCHED, TRAINED, AGENT, phase="Succeeded", conditions=DISRUPTED)
+    made = plan(Observed(job=job_finished("Complete"), pods=(drained,)))
+    assert (P.INTERRUPTED, ["kdd"]) == (status_of(made).phase, deletes(made))
+
+
+@pytest.mark.parametrize(("verdict", "phase"), [("Complete", P.UPLOADING), ("Failed", P.TRAINING)])
+def test_verdict_must_wait_for_the_pods_last_word(verdict: str, phase: TrainingPhase) -> None:
+    """The Job's event may overtake its pods': no final phase before they have ended, and another look soon."""
+    part = (FETCHED, TRAINED, running("agent")) if verdict == "Complete" else (FETCHED, running("train"))
+    made = plan(Observed(job=job_finished(verdict), pods=(pod(*part),)))
+    assert phase is status_of(made).phase
+    assert made.requeue_after is not None
+
+
+def test_evicted_pods_remains_must_not_count() -> None:
+    """The killed agent of an evicted pod says nothing about the replacement that completed."""
+    evicted = pod(FETCHED, ended("agent", 137), phase="Failed", conditions=DISRUPTED, name="pod-9")
+    made = plan(Observed(job=job_finished("Complete"), pods=(evicted, SUCCEEDED)))
+    assert P.COMPLETED is status_of(made).phase
+
+
+def test_new_job_must_wait_for_the_old_pods() -> None:
+    """Pods of an earlier Job of this name may yet upload, and must have ended before another one starts."""
+    made = plan(Observed(leftovers=True))
+    assert ((), "Replacing") == (made.actions, find(status_of(made).conditions, "Ready").reason)  # type: ignore[union-attr]
+
+
+def test_figures_of_a_broken_off_run_must_not_stay() -> None:
+    """Suspended, the metrics and seconds of the run before are gone."""
+    before = TrainingJobStatus.model_validate({"metrics": [{"name": "a", "value": 1.0}], "trainingSeconds": 5})
+    made = plan(Observed(job=our_job()), status=before, suspend=True)
+    assert ([], None) == (status_of(made).metrics, status_of(made).training_seconds)
+
+
+def test_final_conditions_must_carry_the_generation() -> None:
+    """A change that a finished job can't follow is still seen: its conditions are of the newest generation."""
+    done = status_of(plan(Observed(job=job_finished("Complete"), pods=(SUCCEEDED,))))
+    newer = reconcile(replace(META, generation=7), job_spec(), done, Observed(), defaults=DEFAULTS, now=NOON)
+    assert {7} == {condition.observed_generation for condition in status_of(newer).conditions}
 
 
 def test_hand_edited_job_must_be_repaired() -> None:

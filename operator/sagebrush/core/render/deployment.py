@@ -81,7 +81,7 @@ def render(
 
 def _template(meta: Meta, spec: ModelEndpointSpec, serving: Serving, *, revision: str) -> Manifest:
     settings = spec.cluster or EndpointPodSettings()
-    volumes, mounts = pod.claim_volumes(pod.claims([serving.uri or ""]), read_only=True)
+    claims = pod.claims([serving.uri or ""])
     metadata: Manifest = {"labels": {**naming.labels(KIND, meta.name), naming.REVISION: revision}}
     if serving.metrics_port:
         metadata["annotations"] = {
@@ -90,13 +90,13 @@ def _template(meta: Meta, spec: ModelEndpointSpec, serving: Serving, *, revision
             "prometheus.io/path": "/metrics",
         }
     spec_out: Manifest = {
-        **pod.placement(settings),
+        **pod.placement(settings, claims=bool(claims)),
         "terminationGracePeriodSeconds": UNROUTE_SECONDS + STOP_GRACE_SECONDS,
         "containers": [_serve_container(meta, spec, serving, settings)],
-        "volumes": [{"name": "model", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *volumes],
+        "volumes": [{"name": "model", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *pod.claim_volumes(claims)],
     }
     if serving.uri:
-        spec_out["initContainers"] = [_fetch_container(serving, settings, mounts)]
+        spec_out["initContainers"] = [_fetch_container(serving, settings, pod.claim_mounts(claims, read_only=True))]
     return {"metadata": metadata, "spec": spec_out}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagebrush.api.meta import PodSettings, parse_duration
-from sagebrush.api.training_job import TrainingJobSpec
+from sagebrush.api.training_job import Channel, TrainingJobSpec
 from sagebrush.core import naming
 from sagebrush.core.render import pod
 from sagebrush.core.resource import Manifest, Meta
@@ -62,6 +62,7 @@ def sm_environment(meta: Meta, spec: TrainingJobSpec) -> dict[str, str]:
     names = sorted(channel.name for channel in spec.channels)
     values = {
         "TRAINING_JOB_NAME": meta.name,
+        "TRAINING_JOB_ARN": f"arn:sagebrush:cluster::{meta.namespace}:training-job/{meta.name}",
         "SM_HOSTS": _compact(hosts(spec)),
         "SM_NETWORK_INTERFACE_NAME": "eth0",
         "SM_CURRENT_INSTANCE_TYPE": "cluster",
@@ -73,6 +74,15 @@ def sm_environment(meta: Meta, spec: TrainingJobSpec) -> dict[str, str]:
         "SM_OUTPUT_DATA_DIR": f"{ML}/output/data",
         "SM_INPUT_DIR": f"{ML}/input",
         "SM_INPUT_CONFIG_DIR": f"{ML}/input/config",
+        "SM_OUTPUT_INTERMEDIATE_DIR": f"{ML}/output/intermediate",
+        "SM_INPUT_DATA_CONFIG": _compact({channel.name: _channel_config(channel) for channel in spec.channels}),
+        "SM_CURRENT_INSTANCE_GROUP": "homogeneousCluster",
+        "SM_CURRENT_INSTANCE_GROUP_HOSTS": _compact(hosts(spec)),
+        "SM_INSTANCE_GROUPS": _compact(["homogeneousCluster"]),
+        "SM_DISTRIBUTION_INSTANCE_GROUPS": "[]",
+        "SM_IS_HETERO": "false",
+        "SM_NUM_NEURONS": "0",
+        "SM_LOG_LEVEL": "20",
         "SM_NUM_GPUS": _gpus(spec.cluster or PodSettings()),
     }
     values |= {f"SM_CHANNEL_{name.upper()}": f"{ML}/input/data/{name}" for name in names if _ENV_SUFFIX.fullmatch(name)}
@@ -82,6 +92,16 @@ def sm_environment(meta: Meta, spec: TrainingJobSpec) -> dict[str, str]:
     if spec.algorithm.name is not None:
         values["SAGEBRUSH_ALGORITHM"] = spec.algorithm.name.value
     return values
+
+
+def _channel_config(channel: Channel) -> dict[str, str]:
+    """One entry of SageMaker's inputdataconfig.json."""
+    config = {
+        "TrainingInputMode": channel.input_mode,
+        "S3DistributionType": channel.distribution,
+        "RecordWrapperType": channel.record_wrapper,
+    }
+    return config | ({"ContentType": channel.content_type} if channel.content_type else {})
 
 
 def _plain(value: Any) -> str:
@@ -127,31 +147,42 @@ def render(meta: Meta, spec: TrainingJobSpec, *, agent_image: str, pull_policy: 
 
 def _pod_spec(meta: Meta, spec: TrainingJobSpec, *, agent_image: str, pull_policy: str) -> Manifest:
     settings = spec.cluster or PodSettings()
-    uris = [channel.uri for channel in spec.channels]
-    volumes, mounts = pod.claim_volumes(pod.claims([*uris, spec.output.uri]), read_only=False)
+    read, written = pod.claims(channel.uri for channel in spec.channels), pod.claims([spec.output.uri])
+    claims = sorted({*read, *written})
+    folders: list[Manifest] = [{"name": "ml", "mountPath": ML}, {"name": "tmp", "mountPath": "/tmp"}]
     plan = {"SAGEBRUSH_TRAINING_PLAN": _compact(training_plan(meta, spec))}
     ours: Manifest = {
         "image": agent_image,
         "imagePullPolicy": pull_policy,
         "env": pod.environment(plan),
         "envFrom": pod.storage_environment(settings),
-        "volumeMounts": [{"name": "ml", "mountPath": ML}, {"name": "tmp", "mountPath": "/tmp"}, *mounts],
         "securityContext": pod.restricted() if spec.algorithm.name else pod.reader_of_anything(),
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     return {
-        **pod.placement(settings),
+        **pod.placement(settings, claims=bool(claims)),
         "restartPolicy": "Never",
         "activeDeadlineSeconds": max(1, int(parse_duration(spec.max_runtime).total_seconds())),
         "terminationGracePeriodSeconds": STOP_GRACE_SECONDS
         + int(parse_duration(spec.output.upload_timeout).total_seconds()),
         "initContainers": [
-            {**ours, "name": "fetch", "command": ["sagebrush-server", "fetch-channels"]},
-            {**ours, "name": "agent", "command": ["sagebrush-server", "upload-artifacts"], "restartPolicy": "Always"},
+            {
+                **ours,
+                "name": "fetch",
+                "command": ["sagebrush-server", "fetch-channels"],
+                "volumeMounts": [*folders, *pod.claim_mounts(read, read_only=True)],
+            },
+            {
+                **ours,
+                "name": "agent",
+                "command": ["sagebrush-server", "upload-artifacts"],
+                "restartPolicy": "Always",
+                "volumeMounts": [*folders, *pod.claim_mounts(written, read_only=False)],
+            },
         ],
         "containers": [_train_container(meta, spec, agent_image=agent_image, pull_policy=pull_policy)],
-        "volumes": [{"name": "ml", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *volumes],
+        "volumes": [{"name": "ml", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *pod.claim_volumes(claims)],
     }
 
 

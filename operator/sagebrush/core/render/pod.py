@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from sagebrush.api.meta import EnvVar, PodSettings
+from sagebrush.core.naming import content_hash
 from sagebrush.core.resource import Manifest
 
 PVC_ROOT = "/mnt/sagebrush/pvc"
@@ -36,18 +37,20 @@ def claims(uris: Iterable[str]) -> list[str]:
     return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri.startswith("pvc://")})
 
 
-def claim_volumes(names: Iterable[str], *, read_only: bool) -> tuple[list[Manifest], list[Manifest]]:
-    """Volumes and mounts for claims, each at ``/mnt/sagebrush/pvc/<claim>``."""
-    volumes = [
-        {"name": f"pvc-{index}", "persistentVolumeClaim": {"claimName": name}} for index, name in enumerate(names)
-    ]
-    mounts: list[Manifest] = []
-    for index, name in enumerate(names):
-        mount: Manifest = {"name": f"pvc-{index}", "mountPath": f"{PVC_ROOT}/{name}"}
-        if read_only:
-            mount["readOnly"] = True
-        mounts.append(mount)
-    return volumes, mounts
+def _volume(claim: str) -> str:
+    """A claim's name may be longer than a volume's, and have dots."""
+    return f"pvc-{content_hash(claim)}"
+
+
+def claim_volumes(names: Iterable[str]) -> list[Manifest]:
+    """A volume for each claim."""
+    return [{"name": _volume(name), "persistentVolumeClaim": {"claimName": name}} for name in names]
+
+
+def claim_mounts(names: Iterable[str], *, read_only: bool) -> list[Manifest]:
+    """Mounts of claims' volumes, each at ``/mnt/sagebrush/pvc/<claim>``."""
+    mode = {"readOnly": True} if read_only else {}
+    return [{"name": _volume(name), "mountPath": f"{PVC_ROOT}/{name}", **mode} for name in names]
 
 
 def restricted() -> Manifest:
@@ -71,10 +74,13 @@ def reader_of_anything() -> Manifest:
     }
 
 
-def placement(settings: PodSettings) -> Manifest:
-    """Fields of a pod spec that say where and as whom it runs."""
+def placement(settings: PodSettings, *, claims: bool) -> Manifest:
+    """Fields of a pod spec that say where and as whom it runs; *claims*: it mounts volume claims."""
+    security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if claims:  # a fresh block volume belongs to root, and our containers do not run as root
+        security |= {"fsGroup": NON_ROOT_USER, "fsGroupChangePolicy": "OnRootMismatch"}
     out: dict[str, Any] = {
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": security,
         "automountServiceAccountToken": False,
     }
     if settings.node_selector:
