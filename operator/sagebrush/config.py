@@ -65,6 +65,11 @@ class Settings(BaseModel):
         return value.rstrip("/")
 
 
+def _without_password(value: Any) -> Any:
+    """*value*, but for what stands before an @: an address may carry credentials, and errors are logged."""
+    return value.rpartition("@")[2] if isinstance(value, str) else value
+
+
 def _variable(field: str) -> str:
     return field.upper() if field.startswith("pod_") else PREFIX + field.upper()
 

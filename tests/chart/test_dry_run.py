@@ -76,6 +76,7 @@ def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl
     for namespace in ("team-a", "team-b"):
         assert may("patch", "deployments.apps", namespace)
         assert may("delete", "jobs.batch", namespace)
+        assert not may("delete", "deployments.apps", namespace)
         assert not may("get", "secrets", namespace)
         assert not may("delete", "pods", namespace)
         assert not may("get", "leases.coordination.k8s.io/sagebrush-operator", namespace)
@@ -93,6 +94,7 @@ def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl
             ("--set=watch.namespaces={a,b}", "--set=prometheus.url=http://prom:9090", "--set=crds.install=false"),
             ["namespaces a, b", "http://prom:9090", "crds.install=false"],
         ),
+        (("--set=extraEnv[0].name=SAGEBRUSH_PROMETHEUS_URL",), ["Prometheus  by extraEnv"]),
     ],
 )
 @pytest.mark.usefixtures("namespaces")

@@ -5,26 +5,25 @@ from typing import Any
 
 import pytest
 
-OWNED = {"get", "list", "watch", "create", "patch", "delete"}
+OWNED = {"get", "list", "watch", "create", "patch"}
 
 WATCHED = {
-    ("sagebrush.dev", "trainingjobs"): {"get", "list", "watch"},
-    ("sagebrush.dev", "modelendpoints"): {"get", "list", "watch"},
+    ("sagebrush.dev", "trainingjobs"): {"list", "watch"},
+    ("sagebrush.dev", "modelendpoints"): {"list", "watch"},
     ("sagebrush.dev", "trainingjobs/status"): {"patch"},
     ("sagebrush.dev", "modelendpoints/status"): {"patch"},
     ("sagebrush.dev", "trainingjobs/finalizers"): {"update"},
     ("sagebrush.dev", "modelendpoints/finalizers"): {"update"},
-    ("batch", "jobs"): OWNED,
+    ("batch", "jobs"): OWNED | {"delete"},
     ("apps", "deployments"): OWNED,
     ("", "services"): OWNED,
     ("discovery.k8s.io", "endpointslices"): OWNED,
-    ("", "pods"): {"get", "list", "watch"},
+    ("", "pods"): {"list", "watch"},
     ("", "pods/log"): {"get"},
-    ("events.k8s.io", "events"): {"create", "patch"},
+    ("events.k8s.io", "events"): {"create"},
 }
 CLUSTER_WIDE = {
     ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
-    ("", "namespaces"): {"list", "watch"},
 }
 LEASE = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
@@ -32,7 +31,7 @@ LEASE = [
         "apiGroups": ["coordination.k8s.io"],
         "resources": ["leases"],
         "resourceNames": ["sagebrush-operator"],
-        "verbs": ["get", "update", "patch"],
+        "verbs": ["get", "update"],
     },
 ]
 

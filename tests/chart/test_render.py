@@ -88,12 +88,11 @@ def test_probes_must_ask_the_operators_own_port(render):
 
 
 def test_default_settings_must_reach_the_operator(render):
-    """Every setting is in the environment, as text, with the documented default."""
+    """Every setting but the Prometheus, of which there is none, is in the environment, as text, with its default."""
     assert environment(render()) == {
         "SAGEBRUSH_NAMESPACES": "",
         "SAGEBRUSH_SERVER_IMAGE": "sagebrush/model-server:0.1.0",
         "SAGEBRUSH_SERVER_IMAGE_PULL_POLICY": "IfNotPresent",
-        "SAGEBRUSH_PROMETHEUS_URL": "",
         "SAGEBRUSH_SCALING_INTERVAL_SECONDS": "5",
         "SAGEBRUSH_RESYNC_SECONDS": "600",
         "SAGEBRUSH_WORKERS": "4",
@@ -135,6 +134,16 @@ def test_chosen_settings_must_reach_the_operator(render):
         "SAGEBRUSH_HTTP_PORT": "8080",
         "SAGEBRUSH_CLUSTER_DOMAIN": "k8s.example.com",
     }
+
+
+def test_prometheus_url_must_come_from_a_secret_on_request(render, tmp_path):
+    """A URL with credentials comes by extraEnv: with no URL in the values the variable is set once, from the Secret."""
+    source = {"secretKeyRef": {"name": "sagebrush-prometheus", "key": "url"}}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"extraEnv": [{"name": "SAGEBRUSH_PROMETHEUS_URL", "valueFrom": source}]}))
+    (container,) = deployment(render("--values", str(values)))["spec"]["template"]["spec"]["containers"]
+    found = [each for each in container["env"] if each["name"] == "SAGEBRUSH_PROMETHEUS_URL"]
+    assert found == [{"name": "SAGEBRUSH_PROMETHEUS_URL", "valueFrom": source}]
 
 
 def test_digest_must_win_over_tag(render):
@@ -241,13 +250,22 @@ def test_service_monitor_must_select_the_metrics_service(render):
     assert service["spec"]["selector"].items() <= pod_labels.items()
 
 
+def test_service_monitor_must_keep_the_metrics_own_labels(render):
+    """Metrics of endpoints keep their `namespace` and `endpoint`, which the target's labels would otherwise replace."""
+    (monitor,) = of_kind(render("--set", "monitoring.serviceMonitor.enabled=true"), "ServiceMonitor")
+    assert monitor["spec"]["endpoints"] == [
+        {"port": "http", "path": "/metrics", "interval": "30s", "honorLabels": True}
+    ]
+
+
 def test_operator_must_understand_every_setting(render):
-    """The chart sets every variable that the operator reads, and the operator takes each default as it stands."""
+    """The chart sets every variable that the operator reads, and the operator takes each value as it stands."""
     import argparse
 
     from sagebrush.config import Settings, settings_from
 
-    given = {name: value for name, value in environment(render()).items() if isinstance(value, str)}
+    values = environment(render("--set", "prometheus.url=http://prometheus:9090"))
+    given = {name: value for name, value in values.items() if isinstance(value, str)}
     read = {f"SAGEBRUSH_{name}".upper() for name in Settings.model_fields if not name.startswith("pod_")}
     assert given.keys() == read - {"SAGEBRUSH_LEADER_ELECTION"}
     settings_from(argparse.Namespace(), given)

@@ -29,8 +29,9 @@ def test_restarted_operator_must_write_nothing_anew(kube: Kube, namespace: str, 
     start(operators, namespace)
     kube.apply(endpoint("model", namespace))
     kubelet.serving(kube.wait_pods(namespace, "sagebrush.dev/endpoint=model", 1)[0])
-    before = kube.wait_ready("ModelEndpoint", namespace, "model", "Serving")
+    kube.wait_ready("ModelEndpoint", namespace, "model", "Serving")
     settled = kube.wait("Deployment", namespace, "model", lambda body: body["status"].get("readyReplicas") == 1)
+    before = kube.wait("ModelEndpoint", namespace, "model", lambda body: body["status"].get("replicas") == 1)
     operators.started[-1].kill()
     second = start(operators, namespace)
     wait_for(

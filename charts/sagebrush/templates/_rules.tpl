@@ -1,9 +1,9 @@
 {{/* What the operator does in every namespace it watches, whether a ClusterRole or Roles grant it. */}}
 {{- define "sagebrush.rules" -}}
-# Reads what users want: get before a decision, list and watch to hear of changes. Never writes a spec.
+# What users want: list at start and at each resync, watch in between. Never got one by one, and a spec is never written.
 - apiGroups: [sagebrush.dev]
   resources: [trainingjobs, modelendpoints]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Reports: status is written by server-side apply, which is a patch.
 - apiGroups: [sagebrush.dev]
   resources: [trainingjobs/status, modelendpoints/status]
@@ -13,43 +13,43 @@
 - apiGroups: [sagebrush.dev]
   resources: [trainingjobs/finalizers, modelendpoints/finalizers]
   verbs: [update]
-# A TrainingJob's Job: get, list and watch to observe; create and patch are server-side apply; delete on stop and retry.
+# A TrainingJob's Job. list and watch follow the operator's own; get asks for one of that name that isn't among them, so
+# that nobody else's is taken over; create and patch are server-side apply, which takes both; delete removes a Job that
+# a suspension or a drain ended as Complete, so that it can be made again.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
-# A ModelEndpoint's Deployment: the same verbs; patch also sets its replicas, delete removes an old revision.
+# A ModelEndpoint's Deployment: as above; patch also sets its replicas. Never deleted: it goes with its owner.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
-# An endpoint's Service and the hosts' Service of a distributed job: the same verbs; delete when no longer wanted.
+  verbs: [get, list, watch, create, patch]
+# An endpoint's Service, and the Service of a job with several instances: as above, never deleted.
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
-# Which replicas an endpoint's Service sends to: the same verbs; delete when no longer wanted.
+  verbs: [get, list, watch, create, patch]
+# The addresses of the hosts of a job with several instances: as above, never deleted.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch, create, patch, delete]
-# Why a pod is not ready, and what it reported when it ended: get, list and watch. Pods are Jobs' and Deployments' to change.
+  verbs: [get, list, watch, create, patch]
+# Why a pod is not ready, and what it reported when it ended: list and watch. Pods are Jobs' and Deployments' to change.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
-# The last line of a crashing container and a training job's metrics: get.
+  verbs: [list, watch]
+# A training job's metrics are in its log: get.
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# Events on transitions: create, and patch for the count of a repeated one.
+# Events on transitions: create. A repeated one is a new one, or none at all; none is ever changed.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
 
-{{/* What the whole cluster takes beside: which kinds and namespaces there are (list), and when that changes (watch). */}}
+{{/* What the whole cluster takes beside: to hear of the operator's kinds when they are installed or changed later. */}}
 {{- define "sagebrush.discoveryRules" -}}
-# kopf watches these when it serves the whole cluster: list and watch tell it which kinds and namespaces there are.
+# kopf lists and then watches these when it serves the whole cluster, and looks anew at which kinds there are when one
+# changes. (Namespaces it doesn't ask for: one stream serves them all. With named namespaces it asks for neither.)
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  verbs: [list, watch]
-- apiGroups: [""]
-  resources: [namespaces]
   verbs: [list, watch]
 {{- end -}}
