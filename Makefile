@@ -4,12 +4,21 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# cron, sudo and CI runners leave these out.
+export PATH := $(PATH):/usr/sbin:/sbin
+ifeq ($(HOME),)
+export HOME := $(or $(shell getent passwd "$$(id -u)" | cut -d: -f6),/tmp)
+endif
+
 CACHE ?= $(or $(SAGEBRUSH_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/sagebrush,$(HOME)/.cache/sagebrush))
 export SAGEBRUSH_CACHE := $(CACHE)
 UV_VERSION := 0.13.9
 UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 RUN := $(UV) run --frozen --no-sync
 PYTHON ?= python3
+# The package that gives a Debian Python its venv: python3-venv, python3.12-venv, …
+VENV_PACKAGE = $(or $(filter python3%,$(notdir $(PYTHON))),python3)-venv
+APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600
 
 CLUSTER ?=
 CONTEXT ?=
@@ -25,7 +34,7 @@ help: ## List the targets
 $(UV):
 	@echo "== installing uv $(UV_VERSION) into $(CACHE)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3-venv; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends $(VENV_PACKAGE); }
 	@$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
 	@$(CACHE)/uv-$(UV_VERSION)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -42,7 +51,7 @@ demo: env ## Train, serve and scale on a real cluster (CLUSTER=devcluster|curren
 
 .PHONY: demo-down
 demo-down: env ## Remove the demo, and the cluster where it is ours
-ifeq ($(filter-out devcluster,$(CLUSTER)),)
+ifeq ($(filter-out devcluster,$(CLUSTER))$(CONTEXT)$(REGISTRY),)
 	@$(RUN) python -m devcluster down
 else
 	@$(RUN) python -m examples.demo down $(DEMO_TARGET)
@@ -73,7 +82,7 @@ e2e: env ## Tests on the one-node cluster with real pods
 	@$(RUN) python -m tests.run e2e
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, import-linter, generated files
+lint: env ## ruff, mypy --strict, import-linter
 	@$(RUN) python -m tests.run lint
 
 .PHONY: crds

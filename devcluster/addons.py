@@ -11,7 +11,7 @@ from devcluster.progress import step
 NAMESPACE = "sagebrush-addons"
 FOLDER = PACKAGE / "addons"
 DEPLOYMENTS = {"s3": image_builds.S3_TAG, "prometheus": image_builds.PROMETHEUS_TAG}
-# Tried by nobody yet: here is no registry to pull from.
+# Untested.
 PUBLIC_IMAGES = {
     image_builds.S3_TAG: "docker.io/versity/versitygw:v1.8.0",
     image_builds.PROMETHEUS_TAG: "docker.io/prom/prometheus:v3.13.5",

@@ -19,7 +19,7 @@ from devcluster import debian
 from devcluster.container_engine import Engine
 from devcluster.errors import DevclusterError
 from devcluster.image_archives import full_tag
-from devcluster.paths import cache_dir, locked
+from devcluster.paths import cache_dir, locked, require_space
 from devcluster.progress import say, step
 
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
@@ -31,7 +31,6 @@ BOOTSTRAP_NEEDS = {
 SUPERFLUOUS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists", "var/log")
 RECIPE = 1
 BUNDLE_IN_IMAGE = "/etc/ssl/certs/ca-certificates.crt"
-BUNDLES = (BUNDLE_IN_IMAGE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 # Every tool has its own name for "trust this bundle"; set in the substitute only.
 ENVIRONMENT = {
     **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), BUNDLE_IN_IMAGE),
@@ -80,10 +79,10 @@ def ensure(engine: Engine, *, base: str, local: bool) -> None:
         return
     if not local and not is_substitute:
         with step(f"asking the registry for {base}"):
-            pulled = engine.pull(base)
-        if pulled:
+            failure = engine.pull(base)
+        if failure is None:
             return
-        say(f"{base} can't be pulled: making a substitute from Debian packages")
+        say(f"{base} can't be pulled ({failure}): making a substitute from Debian packages")
     root = _root_archive(base)
     with step(f"importing the substitute for {base} into {engine.name}"):
         engine.add_base(root, tag=base, environment=ENVIRONMENT)
@@ -110,9 +109,8 @@ def _release(base: str) -> str:
 
 def _bundle() -> Path:
     """Return the machine's certificate bundle."""
-    for name in (os.environ.get("SSL_CERT_FILE", ""), *BUNDLES):
-        if name and Path(name).is_file():
-            return Path(name)
+    if found := debian.certificate_bundle():
+        return found
     raise DevclusterError("this machine has no bundle of certificate authorities: install ca-certificates")
 
 
@@ -123,13 +121,20 @@ def _root_archive(base: str) -> Path:
     with locked(target.with_suffix(".lock")):
         if target.exists():
             return target
+        require_space([target.parent], gigabytes=2, purpose="making the base image")
         debian.require(BOOTSTRAP_NEEDS)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             root = Path(scratch) / "root"
             log = target.with_suffix(".log")
             command = [str(debian.program("debootstrap")), "--variant=minbase", f"--include={','.join(PACKAGES)}"]
             with step(f"debootstrap {release} (log: {log})"), log.open("w") as output:
-                done = subprocess.run([*command, release, str(root)], stdout=output, stderr=output, check=False)
+                done = subprocess.run(
+                    [*command, release, str(root)],
+                    stdout=output,
+                    stderr=output,
+                    check=False,
+                    env={**os.environ, "PATH": debian.search_path()},
+                )
             if done.returncode:
                 raise DevclusterError(f"debootstrap failed: see {log}")
             _check_python(root, base=base)

@@ -14,12 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from devcluster import debian
 from devcluster.errors import DevclusterError
 from devcluster.go_toolchain import find_go
-from devcluster.paths import PACKAGE, cache_dir, locked
+from devcluster.paths import PACKAGE, cache_dir, locked, require_space
 from devcluster.progress import say, step, tail
 
 TOOLS = PACKAGE / "tools"
+# All twelve take 15 GB, nearly all of it in Go's caches.
+GIGABYTES_PER_PROGRAM = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,10 @@ PROGRAMS: dict[str, Program] = {
         tags=("remove_all_sd", "enable_kubernetes_sd"),
     ),
     "helm": Program(
-        family="helm", package="helm.sh/helm/v3/cmd/helm", version_arguments=("version", "--short"), accepts=r"v3\."
+        family="helm",
+        package="helm.sh/helm/v3/cmd/helm",
+        version_arguments=("version", "--short"),
+        accepts=r"v3\.(1[7-9]|[2-9]\d)\.",
     ),
 }
 
@@ -73,7 +79,11 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     wanted = set(names)
     if unknown := wanted - set(PROGRAMS):
         raise DevclusterError(f"unknown tool {', '.join(sorted(unknown))}: choose from {', '.join(PROGRAMS)}")
-    return {name: find(name) or build(name) for name in PROGRAMS if name in wanted}
+    found = {name: find(name) for name in PROGRAMS if name in wanted}
+    if missing := [name for name, path in found.items() if path is None]:
+        debian.require_certificates()
+        _require_space(missing)
+    return {name: path or build(name) for name, path in found.items()}
 
 
 def find(name: str) -> Path | None:
@@ -141,6 +151,13 @@ def kubernetes_version() -> str:
     if match is None:
         raise DevclusterError("tools/kubernetes/go.mod names no version of k8s.io/kubernetes")
     return match[1]
+
+
+def _require_space(names: Sequence[str]) -> None:
+    """Refuse to begin a build that the disk has no room for; Go's caches may lie on another disk than ours."""
+    done = subprocess.run([str(find_go()), "env", "GOMODCACHE", "GOCACHE"], capture_output=True, text=True, check=False)
+    folders = [cache_dir(), *(Path(line) for line in done.stdout.splitlines() if line.startswith("/"))]
+    require_space(folders, gigabytes=len(names) * GIGABYTES_PER_PROGRAM, purpose=f"building {', '.join(names)}")
 
 
 def _run_build(command: Sequence[str], *, module: Path, log: Path) -> None:

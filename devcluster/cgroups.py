@@ -1,5 +1,6 @@
 """The one cgroup below which every pod of the dev cluster runs, on version 1, version 2 and mixtures."""
 
+import errno
 import os
 import signal
 import time
@@ -10,6 +11,8 @@ from devcluster.errors import DevclusterError
 
 NAME = "sagebrush-devcluster"
 UNIFIED = Path("/sys/fs/cgroup")
+# Those without which no kubelet starts.
+NEEDED_CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
 
 
 def hierarchies() -> list[Path]:
@@ -85,8 +88,14 @@ def _delegate_controllers(folder: Path) -> None:
     for controller in (folder / "cgroup.controllers").read_text().split():
         try:
             control.write_text(f"+{controller}")
-        except OSError:  # one that can't be delegated here is one the kubelet will complain about by name
-            continue
+        except OSError as error:
+            if error.errno == errno.EBUSY and controller in NEEDED_CONTROLLERS:
+                raise DevclusterError(
+                    f"the kernel gives the {controller} controller to no child of {folder} while processes run in that "
+                    "cgroup itself. In a privileged container with cgroup version 2, move them below it, and try again: "
+                    f"`mkdir -p {folder}/init && xargs -rn1 < {folder}/cgroup.procs > {folder}/init/cgroup.procs`"
+                ) from error
+            continue  # one that can't be delegated here is one the kubelet will complain about by name
 
 
 def _folders() -> Iterator[Path]:

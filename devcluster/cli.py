@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except PermissionError as error:
-        print(f"error: {error}: the cluster belongs to root, run this as root", file=sys.stderr)
+        advice = ": the cluster belongs to root, run this as root" if os.geteuid() != 0 else ""
+        print(f"error: {error}{advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -61,7 +62,9 @@ def _add_cluster_commands(commands: "argparse._SubParsersAction[argparse.Argumen
     commands.add_parser("up", help="start the cluster, or what is missing of it").set_defaults(run=_up)
     down = commands.add_parser("down", help="stop the cluster and remove every trace of it")
     down.add_argument(
-        "--force", action="store_true", help="the state folder was deleted by hand: take all KUBE-* and CNI-* chains"
+        "--force",
+        action="store_true",
+        help="the state folder was deleted by hand: take our cgroup and all KUBE-* and CNI-* chains, whoever's they are",
     )
     down.set_defaults(run=_down)
     commands.add_parser("leftovers", help="list traces of a cluster; exit 1 if there are any").set_defaults(
@@ -141,7 +144,7 @@ def _status(_: argparse.Namespace) -> int:
 
 def _kubeconfig(_: argparse.Namespace) -> int:
     if not cluster.kubeconfig_path().exists():
-        raise DevclusterError("there is no cluster: `python -m devcluster up` makes one")
+        raise DevclusterError("there is no cluster: `make cluster-up` makes one")
     print(cluster.kubeconfig_path())
     return 0
 

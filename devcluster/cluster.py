@@ -69,6 +69,11 @@ def up() -> None:
     for `down`.
     """
     with locked(lock_file()):
+        if (other := _recorded_version()) != binaries.kubernetes_version():
+            say(
+                f"warning: the cluster here was made as Kubernetes {other}, and this checkout makes "
+                f"{binaries.kubernetes_version()}: for a fresh one, `make cluster-down` first"
+            )
         if (state_dir() / "ready").exists() and not problems():
             say(f"the cluster is already up: KUBECONFIG={kubeconfig_path()}")
             return
@@ -86,15 +91,24 @@ def problems() -> list[str]:
     """Say what keeps the cluster from being healthy, one line each; empty means that all is well."""
     state = state_dir()
     if not (state / teardown.MARKER).exists():
-        return ["there is no cluster: `python -m devcluster up` makes one"]
+        return ["there is no cluster: `make cluster-up` makes one"]
     running = processes.recorded(state)
     found = [f"{name} isn't running" for name in COMPONENTS if name not in running or not running[name].alive]
     if found:
         return found
     kubectl = binaries.find("kubectl")
     if kubectl is None:
-        return ["kubectl is missing: `python -m devcluster tools` builds it"]
+        return ["kubectl is missing: `.venv/bin/python -m devcluster tools` builds it"]
     return _unready(kubectl)
+
+
+def _recorded_version() -> str:
+    """Return the version of Kubernetes that the cluster was made as; where nothing says, the one made here."""
+    try:
+        facts = json.loads((state_dir() / teardown.MARKER).read_text())
+        return str(facts["kubernetes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return binaries.kubernetes_version()
 
 
 class _Start:
@@ -147,17 +161,29 @@ class _Start:
         if foreign:
             raise DevclusterError(
                 "this machine already has a kube-proxy's iptables rules: it is a node of another cluster (use that one "
-                "through KUBECONFIG), or a leftover of one of ours, which `python -m devcluster down --force` removes"
+                "through KUBECONFIG), or they belong to one of ours with another SAGEBRUSH_STATE, or are left of one whose "
+                "state folder was deleted; the last `.venv/bin/python -m devcluster down --force` removes"
             )
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         plan = network.plan()
-        facts = {"boot": processes.boot_id(), "plan": asdict(plan), "baseline": network.baseline()}
+        facts = {
+            "boot": processes.boot_id(),
+            "kubernetes": binaries.kubernetes_version(),
+            "plan": asdict(plan),
+            "baseline": network.baseline(),
+        }
         marker.write_text(json.dumps(facts, indent=2))
         return plan
 
     def _start_containerd(self) -> None:
         node.write_containerd_files(self.state, network=self.plan, snapshots=node.snapshotter(self.state))
-        self._start("containerd", node.containerd_command(self.state), environment={"PATH": debian.search_path()})
+        # It may have to pull images through a proxy.
+        self._start(
+            "containerd",
+            node.containerd_command(self.state),
+            environment={"PATH": debian.search_path()},
+            keeps_proxy=True,
+        )
 
     def _start_control_plane(self) -> None:
         programs, credentials = self.programs, self.credentials
@@ -185,11 +211,18 @@ class _Start:
         manifest = template.substitute(dns_address=self.plan.dns, image=full_tag(images.COREDNS_TAG), upstream=upstream)
         run_kubectl(self.programs["kubectl"], kubeconfig_path(), "apply", "--server-side", "-f", "-", stdin=manifest)
 
-    def _start(self, name: str, command: Sequence[str], *, environment: dict[str, str] | None = None) -> None:
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: dict[str, str] | None = None,
+        keeps_proxy: bool = False,
+    ) -> None:
         """Start a component unless it runs."""
         before = processes.recorded(self.state).get(name)
         if before is None or not before.alive:
-            processes.start(name, command, folder=self.state, environment=environment)
+            processes.start(name, command, folder=self.state, environment=environment, keeps_proxy=keeps_proxy)
 
     def _until(self, what: str, holds: Callable[[], bool]) -> None:
         """Wait for a condition; fails with the logs of what died, or of the node's parts when time is up."""

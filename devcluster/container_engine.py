@@ -26,8 +26,8 @@ class Engine(Protocol):
     def image_id(self, tag: str) -> str | None:
         """Return an image's id (sha256:…), or None where the engine has no such image."""
 
-    def pull(self, tag: str) -> bool:
-        """Try to fetch an image from its registry; False where that isn't possible within a minute."""
+    def pull(self, tag: str) -> str | None:
+        """Try to fetch an image from its registry within a minute; returns None, or in a line why it can't be had."""
 
     def add_base(self, root: Path, *, tag: str, environment: Mapping[str, str]) -> None:
         """Make an image with one layer from a tar of a root file system."""
@@ -57,9 +57,9 @@ class Docker:
         done = _quietly(["docker", "image", "inspect", "--format", "{{.Id}}", tag])
         return done.stdout.strip() if done.returncode == 0 else None
 
-    def pull(self, tag: str) -> bool:
+    def pull(self, tag: str) -> str | None:
         """See Engine."""
-        return _quietly(["docker", "pull", "--quiet", tag], seconds=PULL_SECONDS).returncode == 0
+        return _failure(_quietly(["docker", "pull", "--quiet", tag], seconds=PULL_SECONDS))
 
     def add_base(self, root: Path, *, tag: str, environment: Mapping[str, str]) -> None:
         """See Engine."""
@@ -99,9 +99,9 @@ class Buildah:
         done = self._quietly("images", "--quiet", "--no-trunc", tag)
         return done.stdout.split()[0] if done.returncode == 0 and done.stdout.strip() else None
 
-    def pull(self, tag: str) -> bool:
+    def pull(self, tag: str) -> str | None:
         """See Engine."""
-        return self._quietly("pull", "--quiet", *self._signatures(), tag, seconds=PULL_SECONDS).returncode == 0
+        return _failure(self._quietly("pull", "--quiet", *self._signatures(), tag, seconds=PULL_SECONDS))
 
     def add_base(self, root: Path, *, tag: str, environment: Mapping[str, str]) -> None:
         """See Engine."""
@@ -147,6 +147,13 @@ def _quietly(command: Sequence[str], *, seconds: float | None = None) -> "subpro
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds, env=_environment())
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(list(command), 1, "", f"took longer than {seconds:.0f} s")
+
+
+def _failure(done: "subprocess.CompletedProcess[str]") -> str | None:
+    """Return the last line that a failed command wrote to stderr; None where it succeeded."""
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def _loudly(command: Sequence[str]) -> None:

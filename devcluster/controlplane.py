@@ -162,7 +162,8 @@ class ControlPlane:
         found = {name: binaries.find(name) for name in names}
         if missing := [name for name, path in found.items() if path is None]:
             raise DevclusterError(
-                f"{', '.join(missing)} not found: run `python -m devcluster tools --only {','.join(names)}` first"
+                f"{', '.join(missing)} not found: "
+                f"run `.venv/bin/python -m devcluster tools --only {','.join(names)}` first"
             )
         return {name: path for name, path in found.items() if path is not None}
 

@@ -25,6 +25,8 @@ NODE_NEEDS = {
     "ip": "iproute2",
     "mount": "mount",
 }
+# Where systems keep the certificate authorities they trust; Debian's and Ubuntu's place comes first.
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 # Debian keeps these folders out of an ordinary user's PATH.
 SYSTEM_PATH = "/usr/sbin:/sbin"
 
@@ -53,7 +55,10 @@ def require(needs: dict[str, str]) -> None:
         raise DevclusterError(f"missing packages: run `apt-get install {' '.join(missing)}` as root")
     with locked(cache_dir() / "apt.lock"), services_stay_off():
         with step("apt-get update"):
-            _apt("update", "-q")
+            try:
+                _apt("update", "-q")
+            except DevclusterError as error:  # one broken source of many: whether it matters, the installation shows
+                say(f"warning: {error}")
         with step(f"apt-get install {' '.join(missing)}"):
             _apt("install", "-q", "-y", "--no-install-recommends", *missing)
     if absent := [name for name in needs if not _present(name)]:
@@ -63,7 +68,7 @@ def require(needs: dict[str, str]) -> None:
 @contextmanager
 def services_stay_off() -> Iterator[None]:
     """Forbid package scripts to start services inside the block, and put the machine's own policy back after it."""
-    saved = POLICY.with_name("policy-rc.d.before-sagebrush")
+    saved = _saved_policy()
     # A saved policy with ours in its place is what a crash leaves: it is the machine's own, so keep that one.
     if POLICY.exists() and not saved.exists() and POLICY.read_text() != REFUSE:
         POLICY.rename(saved)
@@ -78,6 +83,41 @@ def services_stay_off() -> Iterator[None]:
             POLICY.unlink(missing_ok=True)
 
 
+def require_certificates() -> None:
+    """Install the certificate authorities that downloads are checked with, where the machine has none."""
+    if certificate_bundle() is None:
+        require({BUNDLES[0]: "ca-certificates"})
+
+
+def certificate_bundle() -> Path | None:
+    """Return the machine's certificate authorities as one file; None where there is no such file."""
+    candidates = (os.environ.get("SSL_CERT_FILE", ""), *BUNDLES)
+    return next((Path(name) for name in candidates if name and Path(name).is_file()), None)
+
+
+def restore_policy() -> None:
+    """Take away the policy that a killed installation left, and put the machine's own back; nothing else is touched."""
+    if not _policy_is_stale():
+        return
+    with locked(cache_dir() / "apt.lock"):  # an installation that still runs needs it
+        if not _policy_is_stale():
+            return
+        if _saved_policy().exists():
+            _saved_policy().rename(POLICY)
+        else:
+            POLICY.unlink()
+
+
+def _policy_is_stale() -> bool:
+    if POLICY.exists():
+        return POLICY.read_bytes() == REFUSE.encode()
+    return _saved_policy().exists()
+
+
+def _saved_policy() -> Path:
+    return POLICY.with_name("policy-rc.d.before-sagebrush")
+
+
 def _present(name: str) -> bool:
     return Path(name).exists() if "/" in name else shutil.which(name, path=search_path()) is not None
 
@@ -85,7 +125,9 @@ def _present(name: str) -> bool:
 def _apt(*arguments: str) -> Sequence[str]:
     """Run apt-get without questions; its output is shown only if it fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": search_path()}
-    done = subprocess.run(["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False)
+    # Automatic upgrades hold dpkg's lock for minutes, on a fresh machine above all.
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=600", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         say(done.stdout[-2000:])
         raise DevclusterError(f"apt-get {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")

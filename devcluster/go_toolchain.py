@@ -45,11 +45,29 @@ def install_from_pypi(folder: Path) -> Path:
 
 def _pip_install(requirement: str, *, target: Path) -> None:
     """Install one requirement into a folder with uv, or with pip where there is no uv."""
-    uv = shutil.which("uv")
-    tool = [uv, "pip", "install", "--quiet"] if uv else [sys.executable, "-m", "pip", "install", "--quiet"]
-    done = subprocess.run([*tool, "--target", str(target), requirement], capture_output=True, text=True, check=False)
+    uv = _find_uv()
+    tool = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
+    command = [*tool, "--quiet", "--target", str(target), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DevclusterError(f"could not install {requirement}: {done.stderr.strip()[-800:]}")
+
+
+def _find_uv() -> str | None:
+    """Return a uv that runs: the one that runs us, else the one on PATH, else the one that `make env` put in the cache.
+
+    An environment that uv made has no pip, so on a fresh machine the last one is all there is.
+    """
+    for candidate in (os.environ.get("UV"), shutil.which("uv"), *sorted(cache_dir().glob("uv-*/bin/uv"), reverse=True)):
+        if not candidate:
+            continue
+        try:
+            done = subprocess.run([str(candidate), "--version"], capture_output=True, check=False)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return str(candidate)
+    return None
 
 
 def _go_below(folder: Path) -> Path | None:

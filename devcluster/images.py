@@ -77,7 +77,7 @@ def _ctr(*arguments: str) -> str:
     """Run containerd's command-line client in the kubelet's namespace."""
     socket = node.socket_path(state_dir())
     if not socket.exists():
-        raise DevclusterError("the dev cluster isn't running: `python -m devcluster up` first")
+        raise DevclusterError("the dev cluster isn't running: `make cluster-up` first")
     done = subprocess.run(
         [str(program("ctr")), "--address", str(socket), "--namespace", "k8s.io", *arguments],
         capture_output=True,

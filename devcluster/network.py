@@ -7,6 +7,7 @@ import ipaddress
 import json
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def plan() -> Plan:
         for link in links
         for info in link["addr_info"]
     ]
-    uplink = next((route["dev"] for route in routes if route["dst"] == "default"), None)
+    uplink = next((route.get("dev") for route in routes if route["dst"] == "default"), None)
     ordered = sorted(links, key=lambda link: bool(link["ifname"] != uplink))
     if not ordered:
         raise DevclusterError("this machine has no global IPv4 address: pods could not reach the API server")
@@ -93,11 +94,12 @@ def baseline() -> dict[str, Any]:
 
 
 def restore_sysctls(settings: dict[str, str]) -> None:
-    """Set kernel settings back where they differ."""
+    """Set kernel settings back where they differ; one that can't be set (a read-only /proc/sys) stays as it is."""
     for name, value in settings.items():
         path = Path("/proc/sys") / name
-        if path.exists() and path.read_text().strip() != value:
-            path.write_text(value)
+        with suppress(OSError):
+            if path.exists() and path.read_text().strip() != value:
+                path.write_text(value)
 
 
 def our_chains(*, besides: list[str] | None = None) -> list[str]:

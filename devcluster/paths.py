@@ -8,7 +8,8 @@ Two roots, each movable by an environment variable:
 
 import fcntl
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def state_dir() -> Path:
             "choose a shorter folder"
         )
     return folder
+
+
+def require_space(folders: Iterable[Path], *, gigabytes: float, purpose: str) -> None:
+    """Raise DevclusterError where a folder's file system has fewer gigabytes free; the folder need not exist yet."""
+    for folder in folders:
+        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        free = shutil.disk_usage(existing).free / 1e9
+        if free < gigabytes:
+            raise DevclusterError(
+                f"{purpose} takes up to {gigabytes:.1f} GB where {folder} lies, and {free:.1f} GB are free there: "
+                f"make room for {gigabytes - free:.1f} GB more, or move the caches (SAGEBRUSH_CACHE, GOMODCACHE, GOCACHE)"
+            )
 
 
 @contextmanager

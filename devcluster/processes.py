@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,12 @@ def start(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     dies_with_us: bool = False,
+    keeps_proxy: bool = False,
 ) -> Process:
     """Start a detached process with its log in `folder/logs`, and record it in `folder/processes`.
 
-    `dies_with_us` has the kernel kill it when the calling thread ends, however that ends: for tests.
+    `dies_with_us` has the kernel kill it when the calling thread ends, however that ends: for tests. A cluster's parts
+    reach each other directly, so only with `keeps_proxy` does it inherit the proxies that the environment names.
     """
     logs, records = folder / "logs", folder / "processes"
     logs.mkdir(parents=True, exist_ok=True)
@@ -68,11 +71,12 @@ def start(
     command = list(argv)
     if dies_with_us and (setpriv := shutil.which("setpriv")):
         command = [setpriv, "--pdeathsig", "KILL", *command]
+    inherited = {name: value for name, value in os.environ.items() if keeps_proxy or name.lower() not in PROXIES}
     # posix_spawn and not Popen: the child is meant to outlive us, and Popen complains about that.
     pid = os.posix_spawn(
         command[0],
         command,
-        {**os.environ, **(environment or {})},
+        {**inherited, **(environment or {})},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import cgroups, network, processes
+from devcluster import cgroups, debian, network, processes
 from devcluster.debian import program
 from devcluster.errors import DevclusterError
-from devcluster.paths import state_dir
+from devcluster.paths import cache_dir, state_dir
+from devcluster.progress import say
 
 MARKER = "devcluster.json"
 # Programs that we run and that name the state folder in their arguments; a `tail -f` of a log there is not ours.
@@ -45,7 +46,7 @@ SHARED_FOLDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What `up` wrote down before it changed anything on the machine.
+    """What `up` wrote down, since the machine's start, before it changed anything on it.
 
     Without one, nothing says which iptables chains or interfaces would be ours, so none of them is touched.
     """
@@ -59,25 +60,31 @@ def down(*, force: bool = False) -> list[str]:
     """Stop and remove everything of the cluster but the caches. Safe to repeat, and after any crash.
 
     Returns what is nevertheless left, one line each, measured against the machine as it was before `up`.
-    `force` is for a state folder that was deleted by hand: without its record, all iptables chains of Kubernetes and
-    CNI plug-ins count as ours.
+    `force` is for a state folder that was deleted by hand: without its record, the cgroup and all iptables chains of
+    Kubernetes and CNI plug-ins count as ours. Without `force` they may be those of a cluster in another state folder.
     """
     state = state_dir()
-    if state.exists() and any(state.iterdir()) and not (state / MARKER).exists():
+    marked = (state / MARKER).exists()
+    if state.exists() and any(state.iterdir()) and not marked:
         raise DevclusterError(f"{state} is not a cluster of ours: not touching it")
     if os.geteuid() != 0:
         raise DevclusterError("`down` removes containers and network links: run it as root")
     record = _record(state)
     _stop_processes(state)
+    _remove_cgroup(state, ours=force or (marked and not _of_earlier_boot(state)))
     sockets = _shim_sockets(state)
     if record:
         network.remove_links(network.our_links(record.gateway))
     _unmount(state)
     if record or force:
-        network.remove_chains(network.our_chains(besides=record.chains if record else None))
+        network.remove_chains(_our_chains(record))
     if record:
         network.restore_sysctls(record.sysctls)
-    _remove_files(state, sockets)
+    if marked or force:
+        _remove_files(state, sockets)
+    elif state.exists():
+        state.rmdir()
+    _clear_after_killed_builds()
     return _leftovers(state, record)
 
 
@@ -92,13 +99,13 @@ def _leftovers(state: Path, record: Record | None) -> list[str]:
     found += [f"mount {mount}" for mount in _mounts(state)]
     found += [f"cgroup {path}" for path in cgroups.leftovers()]
     found += [f"file {path}" for path in _cni_results()]
+    found += [f"mount {mount}" for mount in _abandoned_mounts()]
+    chains = _our_chains(record)
     if record:
-        chains = network.our_chains(besides=record.chains)
         found += [f"network interface {name}" for name in network.our_links(record.gateway)]
         found += [f"kernel setting {line}" for line in _changed_sysctls(record.sysctls)]
     else:
-        # With a kubelet running they are another cluster's.
-        chains = [] if _kubelet_runs() else [chain for chain in network.our_chains() if "/KUBE-" in chain]
+        chains = [chain for chain in chains if "/KUBE-" in chain]
     found += [f"iptables chain {chain}" for chain in chains]
     if state.exists():
         found.append(f"state folder {state}")
@@ -106,17 +113,35 @@ def _leftovers(state: Path, record: Record | None) -> list[str]:
 
 
 def _record(state: Path) -> Record | None:
-    """Return the record of the cluster in `state`, or None where there is none that can be read."""
+    """Return the record of the cluster in `state`, or None where there is none that can be read.
+
+    One of an earlier boot is none: its chains, links and kernel settings went with that boot.
+    """
     try:
         facts = json.loads((state / MARKER).read_text())
+        if facts["boot"] != processes.boot_id():
+            return None
         gateway = network.Plan(**facts["plan"]).gateway
         return Record(gateway=gateway, **facts["baseline"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
+def _of_earlier_boot(state: Path) -> bool:
+    """True where the marker names another boot than this one; a damaged marker says nothing."""
+    try:
+        return bool(json.loads((state / MARKER).read_text())["boot"] != processes.boot_id())
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _our_chains(record: Record | None) -> list[str]:
+    """List the chains that `up` didn't find here; none while another cluster's kubelet uses chains of these names."""
+    return [] if _runs("kubelet") else network.our_chains(besides=record.chains if record else None)
+
+
 def _stop_processes(state: Path) -> None:
-    """Stop components in order, then kill pods, shims and whatever else of ours still runs."""
+    """Stop components in order, then kill shims and whatever else of ours still runs and names the state folder."""
     running = processes.recorded(state)
     for name in [*STOP_ORDER, *sorted(set(running) - set(STOP_ORDER))]:
         if name in running:
@@ -132,7 +157,14 @@ def _stop_processes(state: Path) -> None:
         if time.monotonic() > deadline:
             raise DevclusterError(f"these processes can't be killed: {remaining}")
         time.sleep(0.05)
-    cgroups.remove()
+
+
+def _remove_cgroup(state: Path, *, ours: bool) -> None:
+    """Kill the pods and remove their cgroup, unless they may belong to a cluster in another state folder."""
+    if ours:
+        cgroups.remove()
+    elif cgroups.leftovers():
+        say(f"{state} holds no running cluster, so the cgroup {cgroups.NAME} stays: only `down --force` removes it")
 
 
 def _our_processes(state: Path) -> Iterator[tuple[int, list[str]]]:
@@ -163,10 +195,26 @@ def _mounts(state: Path) -> list[str]:
 def _unmount(state: Path) -> None:
     """Unmount everything in the state folder; a busy mount is detached and goes when its last user does."""
     for point in _mounts(state):
-        if subprocess.run([str(program("umount")), point], capture_output=True, check=False).returncode:
-            subprocess.run([str(program("umount")), "--lazy", point], capture_output=True, check=False)
+        _unmount_one(point)
     if left := _mounts(state):
         raise DevclusterError(f"could not unmount {', '.join(left)}: nothing was deleted")
+
+
+def _unmount_one(point: str) -> None:
+    if subprocess.run([str(program("umount")), point], capture_output=True, check=False).returncode:
+        subprocess.run([str(program("umount")), "--lazy", point], capture_output=True, check=False)
+
+
+def _abandoned_mounts() -> list[str]:
+    """Return what a killed buildah left mounted in its folder of the cache; nothing while a buildah runs."""
+    return [] if _runs("buildah") else _mounts((cache_dir() / "buildah").resolve())
+
+
+def _clear_after_killed_builds() -> None:
+    """Take away what killed runs of buildah and of apt left outside of the state folder."""
+    for point in _abandoned_mounts():
+        _unmount_one(point)
+    debian.restore_policy()
 
 
 def _shim_sockets(state: Path) -> list[Path]:
@@ -199,7 +247,7 @@ def _remove_files(state: Path, sockets: list[Path]) -> None:
     if state.exists():
         shutil.rmtree(state)
     kubelet_socket = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
-    if kubelet_socket.exists() and stat.S_ISSOCK(kubelet_socket.stat().st_mode) and not _kubelet_runs():
+    if kubelet_socket.exists() and stat.S_ISSOCK(kubelet_socket.stat().st_mode) and not _runs("kubelet"):
         kubelet_socket.unlink()
     for folder in SHARED_FOLDERS:
         try:
@@ -208,14 +256,21 @@ def _remove_files(state: Path, sockets: list[Path]) -> None:
             continue
 
 
-def _kubelet_runs() -> bool:
-    return any(path.read_text().strip() == "kubelet" for path in _comm_files())
-
-
-def _comm_files() -> Iterator[Path]:
+def _runs(name: str) -> bool:
+    """True where a program of this name runs in our network namespace: one in kind's containers uses other chains."""
+    ours = Path("/proc/self/ns/net").readlink()
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and (folder / "comm").exists():
-            yield folder / "comm"
+        try:
+            if (
+                folder.name.isdigit()
+                and (folder / "comm").read_text().strip() == name
+                and processes.start_time(int(folder.name)) is not None  # a zombie has no start time
+                and (folder / "ns" / "net").readlink() == ours
+            ):
+                return True
+        except OSError:  # ended while we looked
+            continue
+    return False
 
 
 def _changed_sysctls(settings: dict[str, str]) -> list[str]:

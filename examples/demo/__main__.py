@@ -1,19 +1,20 @@
 """Entry point of `python -m examples.demo`: runs the main job and leaves a report, or says why it could not."""
 
 import sys
-from collections.abc import Callable
+import traceback
 from datetime import UTC, datetime
 
+from devcluster.errors import DevclusterError
 from examples.demo import report
 from examples.demo.addons import ADDONS_NAMESPACE, ensure_addons
-from examples.demo.cluster import Cluster
+from examples.demo.cluster import Cluster, delete_kind_cluster
 from examples.demo.explain import explain
-from examples.demo.load import ensure_wrk
+from examples.demo.load import ensure_clients
 from examples.demo.predict import predict_with_curl
 from examples.demo.progress import DemoError, Steps, say
 from examples.demo.scenario import NAME, Scenario
 from examples.demo.settings import Settings, parse
-from examples.demo.shell import display
+from examples.demo.shell import display, prepare_environment
 from examples.demo.stack import SYSTEM_NAMESPACE, Stack, ensure_images, install_chart, uninstall, versions
 from examples.demo.start import start_cluster
 from examples.demo.watch import Sampler
@@ -25,9 +26,10 @@ REPORT_FILES = ("report.md", "report.json", "run.png")
 def main() -> int:
     """Run what the command line asks for; returns 1 where the run did not pass."""
     settings = parse()
+    prepare_environment()
     began = datetime.now(UTC)
     if settings.action == "down":
-        return _guarded(lambda: uninstall(_existing(settings), namespace=settings.namespace))
+        return _take_down(settings)
     run = report.Run(began=began)
     for name in REPORT_FILES:
         (settings.out / name).unlink(missing_ok=True)
@@ -35,9 +37,11 @@ def main() -> int:
     found: dict[str, Cluster] = {}
     try:
         _play(settings, run=run, steps=steps, found=found)
-    except (DemoError, KeyboardInterrupt) as error:
-        run.failure = str(error) or "interrupted"
-        if found and not isinstance(error, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        run.failure = "interrupted"
+    except Exception as error:  # noqa: BLE001 - whatever it was, the report and the cluster's own words are worth having
+        run.failure = _reason(error)
+        if found:
             print(explain(found["cluster"], namespace=settings.namespace, system_namespace=SYSTEM_NAMESPACE,
                           addons_namespace=ADDONS_NAMESPACE))  # fmt: skip
     run.steps = steps.seconds
@@ -50,7 +54,7 @@ def _play(settings: Settings, *, run: report.Run, steps: Steps, found: dict[str,
     out = settings.out
     with steps.step(f"A cluster ({settings.cluster}) and the programs to drive it"):
         cluster = found["cluster"] = start_cluster(settings)
-        ensure_wrk()
+        ensure_clients()
     with steps.step("Images of the operator and the model server; an S3 server and Prometheus in the cluster"):
         images = ensure_images(cluster, out=out, registry=settings.registry)
         addons = ensure_addons(cluster, out=out)
@@ -90,23 +94,32 @@ def _verdict(run: report.Run, *, settings: Settings, steps: Steps) -> int:
         if (settings.out / name).exists():
             say(f"see {display(settings.out / name)}")
     if settings.down:
-        return _guarded(lambda: uninstall(_existing(settings), namespace=settings.namespace)) or int(bool(bad))
+        return _take_down(settings) or int(bool(bad))
     if run.versions:
-        say("everything still runs; `python -m examples.demo down` removes it")
+        given = {"CLUSTER": settings.cluster if settings.cluster != "devcluster" else None, "CONTEXT": settings.context}
+        words = ["make demo-down", *(f"{name}={value}" for name, value in given.items() if value)]
+        say(f"everything still runs; `{' '.join(words)}` removes it")
     return 1 if bad else 0
 
 
-def _existing(settings: Settings) -> Cluster:
-    return start_cluster(settings, existing=True)
-
-
-def _guarded(action: Callable[[], None]) -> int:
+def _take_down(settings: Settings) -> int:
+    """Remove what the demo installed, or the whole kind cluster that it made; 1 where that failed."""
     try:
-        action()
-    except DemoError as error:
-        say(f"FAILED: {error}")
+        cluster = start_cluster(settings, existing=True)
+        if not delete_kind_cluster(cluster):
+            uninstall(cluster, namespace=settings.namespace)
+    except Exception as error:  # noqa: BLE001
+        say(f"FAILED: {_reason(error)}")
         return 1
     return 0
+
+
+def _reason(error: Exception) -> str:
+    """Return why it failed; what nobody foresaw is printed with its traceback first."""
+    if isinstance(error, (DemoError, DevclusterError)):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

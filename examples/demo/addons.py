@@ -75,7 +75,7 @@ def existing_addons(cluster: Cluster) -> Addons:
     """Return the addons of a cluster that has them. Raises DemoError where it has none."""
     secret = cluster.get("secret", "s3-credentials", namespace=ADDONS_NAMESPACE)
     if secret is None:
-        raise DemoError("the cluster has no S3 server of ours: run `python -m examples.demo` first")
+        raise DemoError("the cluster has no S3 server of ours: run `make demo` first")
     keys = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     return Addons(
         store=Store(

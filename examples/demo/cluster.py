@@ -15,6 +15,8 @@ from examples.demo.shell import run
 
 ClusterKind = Literal["devcluster", "current", "kind"]
 KIND_NAME = "sagebrush"
+MADE_BY_DEMO = "sagebrush.dev/made-by=demo"
+"""Label on the nodes of a kind cluster that the demo made, and may delete."""
 Object = dict[str, Any]
 
 
@@ -144,16 +146,31 @@ def current_cluster(*, kubeconfig: Path | None, context: str | None) -> Cluster:
     return cluster
 
 
-def kind_cluster(*, kubeconfig: Path | None) -> Cluster:
-    """Return the kind cluster `sagebrush`, making it where there is none."""
+def kind_cluster(*, kubeconfig: Path | None, existing: bool = False) -> Cluster:
+    """Return the kind cluster `sagebrush`, making it where there is none; with `existing`, DemoError where there is none."""
     why = "for CLUSTER=kind"
     kind, kubectl, helm = (on_path(program, why=why) for program in ("kind", "kubectl", "helm"))
     on_path("docker", why=why)
-    if KIND_NAME not in run([kind, "get", "clusters"]).split():
-        say(f"kind create cluster --name {KIND_NAME}")
-        chosen = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
-        run([kind, "create", "cluster", "--name", KIND_NAME, "--wait", "180s", *chosen], timeout=600)
-    return Cluster(kind="kind", kubectl=kubectl, helm=helm, kubeconfig=kubeconfig, context=f"kind-{KIND_NAME}")
+    cluster = Cluster(kind="kind", kubectl=kubectl, helm=helm, kubeconfig=kubeconfig, context=f"kind-{KIND_NAME}")
+    if KIND_NAME in run([kind, "get", "clusters"]).split():
+        return cluster
+    if existing:
+        raise DemoError(f"there is no kind cluster {KIND_NAME}: nothing to remove")
+    say(f"kind create cluster --name {KIND_NAME}")
+    chosen = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
+    run([kind, "create", "cluster", "--name", KIND_NAME, "--wait", "180s", *chosen], timeout=600)
+    cluster.ctl("label", "nodes", "--all", "--overwrite", MADE_BY_DEMO)
+    return cluster
+
+
+def delete_kind_cluster(cluster: Cluster) -> bool:
+    """Delete a kind cluster that the demo made, and tell whether it was one."""
+    if cluster.kind != "kind" or not cluster.ctl("get", "nodes", "-l", MADE_BY_DEMO, "-o", "name").strip():
+        return False
+    say(f"kind delete cluster --name {KIND_NAME}")
+    chosen = ["--kubeconfig", str(cluster.kubeconfig)] if cluster.kubeconfig else []
+    run(["kind", "delete", "cluster", "--name", KIND_NAME, *chosen], timeout=300)
+    return True
 
 
 def _listens(host: str, port: int) -> bool:

@@ -11,6 +11,7 @@ from devcluster import debian
 from devcluster.errors import DevclusterError
 from examples.demo.progress import DemoError, Heartbeat, say
 
+CLIENTS = {"curl": "curl", "wrk": "wrk"}
 SCRIPT = Path(__file__).with_name("load.lua")
 CONNECTIONS = 16
 LONGEST_SECONDS = 600
@@ -41,25 +42,19 @@ class LoadResult:
         return self.not_200 + self.wrong_answers + self.connection_errors + self.timeouts + self.unanswered
 
 
-def ensure_wrk() -> str:
-    """Return the path of wrk, installing Debian's package where it is missing and we may.
+def ensure_clients() -> None:
+    """Install Debian's packages of curl and wrk where they are missing and we may.
 
-    Raises DemoError where it can't be had.
+    Raises DemoError where they can't be had.
     """
-    found = shutil.which("wrk")
-    if found:
-        return found
-    say("installing wrk (the load generator) from the distribution")
+    missing = {name: package for name, package in CLIENTS.items() if not shutil.which(name)}
+    if not missing:
+        return
+    say(f"installing {' and '.join(missing)} (what asks the endpoint) from the distribution")
     try:
-        debian.require({"wrk": "wrk"})
+        debian.require(missing)
     except DevclusterError as error:
-        raise DemoError(f"the load generator is missing: {error}") from error
-    found = shutil.which("wrk")
-    if not found:
-        raise DemoError(
-            "wrk is missing and could not be installed: run `apt-get install wrk` as root, or put it on PATH"
-        )
-    return found
+        raise DemoError(f"{' and '.join(missing)} can't be had: {error}") from error
 
 
 def write_bodies(rows: list[str], *, path: Path) -> int:
@@ -93,7 +88,7 @@ def run_load(
     seconds = min(seconds, LONGEST_SECONDS)
     result.unlink(missing_ok=True)
     command = [
-        *(ensure_wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"),
+        *("wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"),
         *("--timeout", f"{REQUEST_TIMEOUT_SECONDS}s", "--script", str(SCRIPT), url),
         *("--", str(bodies.absolute()), f"{rate:.3f}", str(result.absolute())),
     ]

@@ -56,11 +56,15 @@ def parse(arguments: list[str] | None = None) -> Settings:
     chosen = parser.parse_args(arguments)
     if chosen.cluster not in {"", "devcluster", "kind", "current"}:
         parser.error(f"--cluster {chosen.cluster}: choose devcluster, kind or current")
+    kind = chosen.cluster or "devcluster"
+    given = [name for name in ("context", "registry", "kubeconfig") if getattr(chosen, name)]
+    if kind == "devcluster" and given:
+        parser.error(f"--{given[0]} is for a cluster of yours: add --cluster current (with make: CLUSTER=current)")
     if not 20 <= chosen.load_seconds <= 600:
         parser.error("--load-seconds: between 20 and 600")
     return Settings(
         action=chosen.action,
-        cluster=cast("ClusterKind", chosen.cluster or "devcluster"),
+        cluster=cast("ClusterKind", kind),
         kubeconfig=Path(chosen.kubeconfig) if chosen.kubeconfig else None,
         context=chosen.context or None,
         registry=chosen.registry or None,

@@ -2,15 +2,28 @@
 
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from examples.demo.progress import DemoError, Heartbeat, say
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_MESSAGE = 3000
+LOCAL = ("127.0.0.1", "localhost")
+PATIENCE_SECONDS = 15.0
+
+
+def prepare_environment() -> None:
+    """Set what this process and its children need: no proxy for local addresses, kubectl's and helm's cache in build/."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        if known.strip() != "*":
+            parts = [part.strip() for part in known.split(",") if part.strip()]
+            os.environ[name] = ",".join(dict.fromkeys([*parts, *LOCAL]))
+    os.environ.setdefault("KUBECACHEDIR", str(REPOSITORY / "build" / "kube-cache"))
 
 
 def run(
@@ -59,6 +72,8 @@ def run_long(
 ) -> None:
     """Run a long command with its output in `log` and a heartbeat; `through` shows the output as it comes instead.
 
+    The command is the leader of a process group, all of which ends with it on a time-out or an interruption.
+
     Raises DemoError with the end of the log when it fails or takes longer than `timeout` seconds.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -69,13 +84,18 @@ def run_long(
         merged = None if through else subprocess.STDOUT
         with (
             subprocess.Popen(
-                list(command), cwd=REPOSITORY, env={**os.environ, **(environment or {})}, stdout=sink, stderr=merged
+                list(command),
+                cwd=REPOSITORY,
+                env={**os.environ, **(environment or {})},
+                stdout=sink,
+                stderr=merged,
+                start_new_session=True,
             ) as process,
             _killed_on_error(process),
         ):
             code = _wait(process, heartbeat=heartbeat, timeout=timeout, quiet=through)
     if code is None:
-        raise DemoError(f"{what}: no end after {timeout:.0f} s\n{tail(log)}")
+        raise DemoError(f"{what}: no end after {timeout:.0f} s\n{tail(log)}".rstrip())
     if code:
         raise DemoError(f"{what}: exit code {code} of {shlex.join(command)}\n{tail(log)}")
 
@@ -86,8 +106,21 @@ def _killed_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        process.terminate()
+        stop_group(process)
         raise
+
+
+def stop_group(process: subprocess.Popen[bytes]) -> None:
+    """End the process group that a process leads: interrupt it so that it can tidy up, then terminate, then kill it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=PATIENCE_SECONDS)
+    # The leader has ended; what it left behind keeps the group's number from being anybody else's.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait(process: subprocess.Popen[bytes], *, heartbeat: Heartbeat, timeout: float, quiet: bool) -> int | None:
@@ -96,7 +129,7 @@ def _wait(process: subprocess.Popen[bytes], *, heartbeat: Heartbeat, timeout: fl
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             if heartbeat.elapsed > timeout:
-                process.terminate()
+                stop_group(process)
                 return None
             if not quiet:
                 heartbeat.beat()

@@ -151,7 +151,7 @@ def uninstall(cluster: Cluster, *, namespace: str) -> None:
     )
     cluster.ctl("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait", "--timeout=180s", timeout=200)
     remove_addons(cluster)
-    say("removed; the CustomResourceDefinitions stay, and `python -m devcluster down` removes a dev cluster itself")
+    say("removed; the CustomResourceDefinitions stay, and `make cluster-down` removes a dev cluster itself")
 
 
 def versions(cluster: Cluster, *, images: tuple[Image, Image]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Gets hold of the cluster that the command line asks for."""
 
+import os
 import sys
 
 from devcluster import binaries
@@ -18,7 +19,7 @@ def start_cluster(settings: Settings, *, existing: bool = False) -> Cluster:
     if settings.cluster == "devcluster":
         cluster = dev_cluster(settings, existing=existing)
     elif settings.cluster == "kind":
-        cluster = kind_cluster(kubeconfig=settings.kubeconfig)
+        cluster = kind_cluster(kubeconfig=settings.kubeconfig, existing=existing)
     else:
         cluster = current_cluster(kubeconfig=settings.kubeconfig, context=settings.context)
     context = cluster.ctl("config", "current-context", check=False).strip()
@@ -30,6 +31,11 @@ def start_cluster(settings: Settings, *, existing: bool = False) -> Cluster:
 
 def dev_cluster(settings: Settings, *, existing: bool) -> Cluster:
     """Return the dev cluster, with its programs built and everything started (minutes when all is cold)."""
+    if os.geteuid() != 0:
+        raise DemoError(
+            "the one-node cluster runs containers and belongs to root: run this as root (`sudo make demo`), or use a cluster "
+            "that you have (`make demo CLUSTER=current REGISTRY=…`, or CLUSTER=kind)"
+        )
     log = settings.out / "devcluster.log"
     if not existing:
         command = [sys.executable, "-m", "devcluster"]

@@ -8,10 +8,11 @@ import signal
 import sys
 from typing import Final, NoReturn
 
-_KILLED_CODE: Final = 128 + signal.SIGTERM
+KILLED_CODE: Final = 128 + signal.SIGTERM
+"""143, what a shell says of a process that SIGTERM has ended."""
 
 
-def leave_on_sigterm(*, code: int = _KILLED_CODE) -> None:
+def leave_on_sigterm(*, code: int = KILLED_CODE) -> None:
     """End the process with `code` at SIGTERM, until another handler is installed."""
 
     def leave(number: int, frame: object) -> NoReturn:  # noqa: ARG001 – the signal module's signature

@@ -1,9 +1,8 @@
 """The stack on a real cluster, once for all tests; a namespace with data for each module; and why a test failed."""
 
-import itertools
 import json
-import os
 import random
+import secrets
 import subprocess
 import sys
 import time
@@ -15,15 +14,21 @@ import pytest
 import yaml
 
 from examples.demo import data
+from examples.demo.addons import ADDONS_NAMESPACE
 from examples.demo.cluster import Cluster
+from examples.demo.explain import explain
+from examples.demo.progress import DemoError
 from examples.demo.settings import parse
+from examples.demo.shell import prepare_environment
 from examples.demo.stack import SYSTEM_NAMESPACE, Stack, install_stack
 from examples.demo.start import start_cluster
 from tests.e2e.manifests import OWN_IMAGE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "test" / "e2e"
-_numbers = itertools.count(1)
+DEMO_NAMESPACE = parse([]).namespace
+FIRST_TEST_SECONDS = 1800
+_run = secrets.token_hex(2)
 
 
 class World:
@@ -97,40 +102,53 @@ class World:
         return json.loads(self.kubectl("get", "events", "--field-selector", field, "-o", "json"))["items"]
 
     def explain(self) -> str:
-        """Objects, events and logs that tell why something went wrong."""
+        """Objects, events and logs that tell why something went wrong; what can't be had is said instead."""
+
+        def look(*arguments: str) -> str:
+            try:
+                return self.kubectl(*arguments, check=False)
+            except DemoError as error:
+                return str(error)
+
         kinds = "trainingjobs,modelendpoints,jobs,deployments,services,pods"
         parts = [
-            self.kubectl("get", kinds, "-o", "wide", check=False),
-            self.kubectl("get", "trainingjobs,modelendpoints", "-o", "yaml", check=False)[-8000:],
-            self.kubectl("get", "events", "--sort-by=.lastTimestamp", check=False)[-6000:],
+            look("get", kinds, "-o", "wide"),
+            look("get", "trainingjobs,modelendpoints", "-o", "yaml")[-8000:],
+            look("get", "events", "--sort-by=.lastTimestamp")[-6000:],
         ]
-        for pod in self.kubectl("get", "pods", "-o", "name", check=False).split():
+        for pod in (word for word in look("get", "pods", "-o", "name").split() if word.startswith("pod/")):
             parts.append(f"--- {pod}")
-            parts.append(self.kubectl("logs", pod, "--all-containers", "--prefix", "--tail=30", check=False))
-        operator = self.cluster.ctl("logs", "-n", SYSTEM_NAMESPACE, "deploy/sagebrush", "--tail=60", check=False)
-        return "\n".join([*parts, "--- operator", operator])
+            parts.append(look("logs", pod, "--all-containers", "--prefix", "--tail=30"))
+        return "\n".join(
+            [*parts, "--- operator", look("logs", "-n", SYSTEM_NAMESPACE, "deploy/sagebrush", "--tail=60")]
+        )
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The one-node cluster, or the one that SAGEBRUSH_E2E_CLUSTER names (current, kind)."""
+    """The one-node cluster, started where it is not."""
+    prepare_environment()
     OUT.mkdir(parents=True, exist_ok=True)
-    kind = os.environ.get("SAGEBRUSH_E2E_CLUSTER", "devcluster")
-    return start_cluster(parse(["--cluster", kind, "--out", str(OUT)]))
+    print()
+    return start_cluster(parse(["--out", str(OUT)]))
 
 
 @pytest.fixture(scope="session")
 def stack(cluster: Cluster) -> Stack:
     """Images, S3 server, Prometheus and the operator by its chart."""
-    return install_stack(cluster, out=OUT)
+    try:
+        return install_stack(cluster, out=OUT)
+    except Exception:
+        print(explain(cluster, namespace=DEMO_NAMESPACE, system_namespace=SYSTEM_NAMESPACE,
+                      addons_namespace=ADDONS_NAMESPACE))  # fmt: skip
+        raise
 
 
 @pytest.fixture(scope="session")
 def own_image(cluster: Cluster) -> str:
     """The example image that uses none of our code."""
-    if cluster.kind == "devcluster":
-        command = ["build-image", "--tag", OWN_IMAGE, "--context", "examples/own-image", "--load"]
-        subprocess.run([sys.executable, "-m", "devcluster", *command], cwd=ROOT, check=True)
+    command = ["build-image", "--tag", OWN_IMAGE, "--context", "examples/own-image", "--load"]
+    subprocess.run([sys.executable, "-m", "devcluster", *command], cwd=ROOT, check=True)
     return OWN_IMAGE
 
 
@@ -159,7 +177,7 @@ def bucket(cluster: Cluster, stack: Stack, dataset: data.Dataset) -> data.Store:
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, stack: Stack, bucket: data.Store, request: pytest.FixtureRequest) -> Iterator[World]:
     """A namespace of the module's own, with the keys to the store; removed afterwards, and removing it must work."""
-    name = f"e2e-{Path(request.node.fspath).stem.removeprefix('test_').replace('_', '-')}-{next(_numbers)}"
+    name = f"e2e-{Path(request.node.fspath).stem.removeprefix('test_').replace('_', '-')}-{_run}"
     cluster.ensure_namespace(name)
     data.storage_secret(cluster, store=bucket, namespace=name)
     yield World(cluster, stack, name)
@@ -177,5 +195,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The main job first: when it is broken, nothing else is worth waiting for."""
+    """The main job first: when it is broken, nothing else is worth waiting for. Time for what the first test needs."""
     items.sort(key=lambda item: "test_main_job" not in str(item.path))
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FIRST_TEST_SECONDS))

@@ -1,11 +1,16 @@
 """The dev cluster's parts that can be tested without starting one; a real one is started by the end-to-end tests."""
 
+import errno
+import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,20 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from devcluster import base_image, binaries, cli, debian, network, paths, processes, teardown
+from devcluster import (
+    base_image,
+    binaries,
+    cgroups,
+    cli,
+    cluster,
+    container_engine,
+    debian,
+    go_toolchain,
+    network,
+    paths,
+    processes,
+    teardown,
+)
 from devcluster.errors import DevclusterError
 from devcluster.image_archives import Image, archive_tag_and_id, full_tag, write_archive
 from devcluster.kubeconfig import write_kubeconfig
@@ -67,8 +85,9 @@ def test_process_with_damaged_record_must_not_stop_the_others(tmp_path: Path) ->
 def test_process_of_a_test_must_die_with_its_parent(tmp_path: Path) -> None:
     """A killed test run leaves no API server behind."""
     script = (
-        "import os, sys; from pathlib import Path; from devcluster import processes;"
-        "processes.start('sleeper', ['/bin/sleep', '60'], folder=Path(sys.argv[1]), dies_with_us=True);"
+        "import os, sys, time; from pathlib import Path; from devcluster import processes\n"
+        "child = processes.start('sleeper', ['/bin/sleep', '60'], folder=Path(sys.argv[1]), dies_with_us=True)\n"
+        "while Path(f'/proc/{child.pid}/comm').read_text() != 'sleep\\n': time.sleep(0.01)\n"
         "os.kill(os.getpid(), 9)"
     )
     os.spawnve(
@@ -258,6 +277,207 @@ def test_down_must_not_touch_a_folder_that_is_not_ours(monkeypatch: pytest.Monke
 def test_command_line_must_explain_errors_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 1 and one line that says what to do."""
     assert cli.main(["kubeconfig"]) == 1
-    assert capsys.readouterr().err == "error: there is no cluster: `python -m devcluster up` makes one\n"
+    assert capsys.readouterr().err == "error: there is no cluster: `make cluster-up` makes one\n"
     assert cli.main(["status"]) == 1
     assert "makes one" in capsys.readouterr().out
+
+
+def script(path: Path, text: str) -> Path:
+    """A shell script that can be run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_permission_error_must_not_advise_root_to_be_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What root may not do, root can't do by being root."""
+    for user, advised in ((1000, True), (0, False)):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        monkeypatch.setattr(cluster, "problems", raise_denied)
+        assert cli.main(["status"]) == 1
+        assert ("run this as root" in capsys.readouterr().err) is advised
+
+
+def raise_denied() -> list[str]:
+    """Fail as the kernel does."""
+    raise PermissionError(errno.EACCES, "Permission denied", "/x")
+
+
+def test_uv_of_the_makefile_must_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh machine has uv neither on PATH nor in UV, and its environment has no pip."""
+    monkeypatch.setenv("UV", str(tmp_path / "gone"))
+    script(tmp_path / "bin" / "uv", "exit 127")  # as a version manager's shim without a version
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert go_toolchain._find_uv() is None
+    ours = script(paths.cache_dir() / "uv-1.2.3" / "bin" / "uv", "exit 0")
+    assert go_toolchain._find_uv() == str(ours)
+    monkeypatch.setenv("UV", str(script(tmp_path / "uv", "exit 0")))
+    assert go_toolchain._find_uv() == str(tmp_path / "uv")
+
+
+def test_failing_apt_update_must_leave_the_decision_to_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broken package source of many is no reason to give up; a held lock is waited for."""
+    wanted, words = tmp_path / "installed", tmp_path / "words"
+    script(
+        tmp_path / "bin" / "apt-get",
+        f'echo "$@" >> {words}\ncase "$*" in *update*) echo no such source >&2; exit 100;; esac\n> {wanted}',
+    )
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian, "POLICY", tmp_path / "policy-rc.d")
+    debian.require({str(wanted): "some-package"})
+    assert "no such source" in capsys.readouterr().err
+    assert "-o DPkg::Lock::Timeout=600 install" in words.read_text()
+
+
+def test_policy_of_a_killed_installation_must_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own comes back, and a policy that isn't exactly ours is left alone."""
+    policy, saved = tmp_path / "policy-rc.d", tmp_path / "policy-rc.d.before-sagebrush"
+    monkeypatch.setattr(debian, "POLICY", policy)
+    debian.restore_policy()
+    policy.write_text(debian.REFUSE)
+    debian.restore_policy()
+    assert list(tmp_path.glob("policy*")) == []
+    policy.write_text(debian.REFUSE)
+    saved.write_text("the machine's own")
+    debian.restore_policy()
+    debian.restore_policy()
+    assert policy.read_text() == "the machine's own"
+    assert not saved.exists()
+
+
+@pytest.mark.parametrize(("version", "taken"), [("v3.17.0+g1", True), ("v3.20.2", True), ("v3.9.4", False)])
+def test_helm_of_the_machine_must_be_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, taken: bool
+) -> None:
+    """Helm 3.16 and before is not used in silence."""
+    helm = script(tmp_path / "assets" / "helm", f"echo {version}")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(helm.parent))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (binaries.find("helm") == helm) is taken
+
+
+def test_build_must_not_begin_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how much is missing and where, also for a folder that is yet to be made."""
+    usage = shutil.disk_usage("/")._replace(free=3_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    paths.require_space([tmp_path / "a" / "b"], gigabytes=3, purpose="x")
+    with pytest.raises(DevclusterError, match=r"15\.0 GB where .*/a/b lies.*room for 12\.0 GB more"):
+        paths.require_space([tmp_path / "a" / "b"], gigabytes=15, purpose="x")
+
+
+def test_components_must_not_inherit_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of a cluster talk to each other directly; only what pulls images needs a proxy."""
+    for name in ("http_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid")
+    for name, keeps in (("without", False), ("with", True)):
+        started = processes.start(name, ["/usr/bin/env"], folder=tmp_path, keeps_proxy=keeps)
+        wait_until_ended(started)
+        processes.stop(started)
+        assert Path(started.log).read_text().count("proxy.invalid") == (3 if keeps else 0)
+
+
+def test_failed_pull_must_say_why() -> None:
+    """The last line of stderr is the reason."""
+    failed = subprocess.CompletedProcess(["x"], 1, "", "trying\nerror: no such host\n")
+    assert container_engine._failure(failed) == "error: no such host"
+    assert container_engine._failure(subprocess.CompletedProcess(["x"], 125, "", "")) == "exit status 125"
+    assert container_engine._failure(subprocess.CompletedProcess(["x"], 0, "", "warning")) is None
+
+
+def test_cgroup_that_cannot_delegate_must_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a privileged container the root cgroup holds processes; an optional controller is none of our business."""
+
+    def busy(_: Path, text: str) -> int:
+        raise OSError(errno.EBUSY, "Device or resource busy", text)
+
+    (tmp_path / "cgroup.controllers").write_text("hugetlb")
+    monkeypatch.setattr(Path, "write_text", busy)
+    cgroups._delegate_controllers(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "cgroup.controllers").write_text("cpuset memory")
+    monkeypatch.setattr(Path, "write_text", busy)
+    with pytest.raises(DevclusterError, match=r"cpuset controller.*privileged container.*cgroup\.procs"):
+        cgroups._delegate_controllers(tmp_path)
+
+
+@pytest.fixture
+def deeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `down` would have done to the machine; nothing of it is done."""
+    done: list[str] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cgroups, "remove", lambda: done.append("cgroup"))
+    monkeypatch.setattr(cgroups, "leftovers", list)
+    monkeypatch.setattr(network, "our_links", lambda _: [])
+    monkeypatch.setattr(network, "remove_links", lambda _: done.append("links"))
+    monkeypatch.setattr(network, "our_chains", lambda **_: ["iptables/nat/KUBE-SERVICES"])
+    monkeypatch.setattr(network, "remove_chains", done.extend)
+    monkeypatch.setattr(network, "restore_sysctls", lambda _: done.append("sysctls"))
+    monkeypatch.setattr(teardown, "_remove_files", lambda *_: done.append("files"))
+    monkeypatch.setattr(teardown, "_leftovers", lambda *_: [])
+    monkeypatch.setattr(teardown, "_runs", lambda _: False)
+    monkeypatch.setattr(debian, "POLICY", tmp_path / "policy-rc.d")
+    return done
+
+
+def write_marker(*, boot: str) -> None:
+    """A state folder as `up` leaves it."""
+    plan = {"node": "192.168.7.9", "mtu": 1400, "services": "10.97.0.0/20", "pods": "10.97.16.0/20"}
+    facts = {"boot": boot, "plan": plan, "baseline": {"sysctls": {}, "chains": []}, "kubernetes": "v1.0.0"}
+    paths.state_dir().mkdir()
+    (paths.state_dir() / teardown.MARKER).write_text(json.dumps(facts))
+
+
+@pytest.fixture
+def marker() -> Iterator[None]:
+    """The state folder goes after the test."""
+    yield
+    shutil.rmtree(paths.state_dir(), ignore_errors=True)
+
+
+@pytest.mark.usefixtures("marker")
+def test_down_must_take_only_what_its_record_speaks_for(deeds: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No record: the cgroup may be another cluster's. Another boot: nothing but files survived it."""
+    teardown.down()
+    assert deeds == []
+    teardown.down(force=True)
+    assert deeds == ["cgroup", "iptables/nat/KUBE-SERVICES", "files"]
+    deeds.clear()
+    write_marker(boot="another")
+    teardown.down()
+    assert deeds == ["files"]
+    deeds.clear()
+    shutil.rmtree(paths.state_dir())
+    write_marker(boot=processes.boot_id())
+    assert cluster._recorded_version() == "v1.0.0"
+    teardown.down()
+    assert deeds == ["cgroup", "links", "iptables/nat/KUBE-SERVICES", "sysctls", "files"]
+    deeds.clear()
+    monkeypatch.setattr(teardown, "_runs", lambda name: name == "kubelet")
+    teardown.down()
+    assert deeds == ["cgroup", "links", "sysctls", "files"]
+
+
+def test_program_of_another_cluster_must_be_seen_while_it_runs(tmp_path: Path) -> None:
+    """By name, and only until it ends."""
+    program = tmp_path / "sagebrush-zzz"
+    shutil.copy("/bin/sleep", program)
+    started = processes.start("sleeper", [str(program), "60"], folder=tmp_path)
+    assert teardown._runs("sagebrush-zzz")
+    processes.stop(started)
+    assert not teardown._runs("sagebrush-zzz")
+
+
+def test_kernel_setting_that_cannot_be_set_must_not_end_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc/sys is read-only the files are removed all the same."""
+
+    def read_only(_: Path, text: str) -> int:
+        raise OSError(errno.EROFS, "Read-only file system", text)
+
+    monkeypatch.setattr(Path, "write_text", read_only)
+    network.restore_sysctls({"kernel/panic": "12345"})

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -49,19 +50,32 @@ class Store(Protocol):
         ...
 
 
-def with_retries(action: Callable[[], _Result], *, budget_seconds: float) -> _Result:
+def with_retries(
+    action: Callable[[], _Result],
+    *,
+    budget_seconds: float,
+    total_seconds: float = math.inf,
+    progress: Callable[[], int] = lambda: 0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> _Result:
     """Return what `action` returns, trying again after transient StorageErrors with growing, jittered waits.
 
-    Gives up, raising the last error, when the next wait would end after `budget_seconds`.
+    Gives up, raising the last error, when the next wait would end more than `budget_seconds` after the first failure in
+    a row, or more than `total_seconds` after the start. A row ends where a try gets further than all before it:
+    `progress` says how far (in bytes) the best one got. However long a try took before it failed, it costs no budget.
     """
-    start, wait = time.monotonic(), _FIRST_WAIT_SECONDS
+    start, failing_since, furthest, wait = clock(), math.inf, 0, _FIRST_WAIT_SECONDS
     while True:
         try:
             return action()
         except StorageError as problem:
+            now, reached = clock(), progress()
+            if failing_since == math.inf or reached > furthest:
+                failing_since, furthest, wait = now, reached, _FIRST_WAIT_SECONDS
             pause = wait * random.uniform(0.5, 1.0)  # noqa: S311 – spreads retries, guards nothing
-            if not problem.transient or time.monotonic() - start + pause > budget_seconds:
+            if not problem.transient or now + pause > min(failing_since + budget_seconds, start + total_seconds):
                 raise
             _LOG.warning("%s; trying again in %.1f s", problem, pause)
-            time.sleep(pause)
+            sleep(pause)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)

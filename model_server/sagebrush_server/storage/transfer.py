@@ -53,23 +53,29 @@ def download(store: Store, *, stored: StoredObject, path: Path, gunzip: bool = F
     """Copy an object to `path` and return the sha256 (hex) and size in bytes of what was transferred.
 
     With `gunzip` the file holds the unpacked data, at most `SAGEBRUSH_MAX_UNPACKED_BYTES`. Transient errors are retried
-    from the start of the object. Raises StorageError; `path` appears only when complete.
+    from the start of the object, for `SAGEBRUSH_RETRY_SECONDS` since a try last got further than those before. Raises
+    StorageError; `path` appears only when complete.
     """
     partial = path.with_name(f".{path.name}.part")
+    furthest = 0
 
     def attempt() -> tuple[str, int]:
+        nonlocal furthest
         with store.open_object(stored) as stream, partial.open("wb") as target:
             reader = HashingReader(stream, stored=stored)
-            if gunzip:
-                _gunzip(reader, target=target, uri=stored.uri)
-            else:
-                while data := reader.read(_PIECE_BYTES):
-                    target.write(data)
+            try:
+                if gunzip:
+                    _gunzip(reader, target=target, uri=stored.uri)
+                else:
+                    while data := reader.read(_PIECE_BYTES):
+                        target.write(data)
+            finally:
+                furthest = max(furthest, reader.size)
         return reader.digest.hexdigest(), reader.size
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        result = with_retries(attempt, budget_seconds=retry_seconds())
+        result = with_retries(attempt, budget_seconds=retry_seconds(), progress=lambda: furthest)
         partial.replace(path)
     except OSError as problem:
         raise StorageError(

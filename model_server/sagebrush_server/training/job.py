@@ -38,7 +38,11 @@ class Channel:
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """A training run's input. `stop` is set once SIGTERM has come: the algorithm ends after the epoch it is in."""
+    """A training run's input.
+
+    `stop` is set once SIGTERM has come: the algorithm ends after the epoch it is in. It sets `cut_short` where it would
+    have gone on without that.
+    """
 
     model_folder: Path
     hyperparameters: Mapping[str, Any]
@@ -47,6 +51,7 @@ class TrainingInput:
     current_host: str
     seed: int
     stop: threading.Event = field(default_factory=threading.Event)
+    cut_short: threading.Event = field(default_factory=threading.Event)
 
     def channel(self, name: str) -> Channel:
         """Return a channel that must be there. Raises ClientError."""

@@ -33,6 +33,16 @@ def is_empty(folder: Path) -> bool:
     return not folder.is_dir() or next(folder.iterdir(), None) is None
 
 
+def refuse_links(folder: Path, *, base: Path) -> None:
+    """Raise PackingError where `folder`, below `base`, is a symbolic link or lies behind one.
+
+    A training image may replace its folders, and a link would be followed in the file system of whoever packs.
+    """
+    found = folder.resolve()
+    if found != base.resolve() / folder.relative_to(base):
+        raise PackingError(f"{folder} is, or lies behind, a symbolic link to {found}; write into the folder itself")
+
+
 def pack(folder: Path, *, target: Path) -> tuple[str, int]:
     """Write the contents of `folder` to `target` and return sha256 (hex) and size in bytes.
 

@@ -12,7 +12,7 @@ import orjson
 from sagebrush_server.paths import TERMINATION_MESSAGE_LIMIT, Paths
 from sagebrush_server.storage.base import StorageError, with_retries
 from sagebrush_server.storage.stores import store_for
-from sagebrush_server.training.packing import PackingError, is_empty, pack
+from sagebrush_server.training.packing import PackingError, is_empty, pack, refuse_links
 from sagebrush_server.training.plan import TrainingPlan
 
 _LOG = logging.getLogger(__name__)
@@ -63,18 +63,20 @@ def _upload_all(plan: TrainingPlan, *, paths: Paths) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory(dir=paths.base, prefix=".upload-") as folder:
         if plan.host_index == 0:
             output_uri = _model_uri(plan).removesuffix("model.tar.gz") + "output.tar.gz"
-            _upload(paths.output_data, uri=output_uri, workplace=Path(folder), plan=plan)
-        return _upload(paths.model, uri=_model_uri(plan), workplace=Path(folder), plan=plan)
+            _upload(paths.output_data, uri=output_uri, base=paths.base, workplace=Path(folder), plan=plan)
+        return _upload(paths.model, uri=_model_uri(plan), base=paths.base, workplace=Path(folder), plan=plan)
 
 
-def _upload(source: Path, *, uri: str, workplace: Path, plan: TrainingPlan) -> dict[str, Any] | None:
+def _upload(source: Path, *, uri: str, base: Path, workplace: Path, plan: TrainingPlan) -> dict[str, Any] | None:
+    refuse_links(source, base=base)
     if is_empty(source):
         _LOG.info("upload: %s is empty, nothing to upload to %s", source, uri)
         return None
     archive = workplace / uri.rpartition("/")[2]
     sha256, size = pack(source, target=archive)
     _LOG.info("upload: %s is %d bytes, sha256 %s", uri, size, sha256)
-    with_retries(lambda: store_for(uri).upload(archive, uri=uri), budget_seconds=plan.upload_timeout_seconds)
+    limit = plan.upload_timeout_seconds
+    with_retries(lambda: store_for(uri).upload(archive, uri=uri), budget_seconds=limit, total_seconds=limit)
     return {"uri": uri, "sha256": sha256, "sizeBytes": size}
 
 

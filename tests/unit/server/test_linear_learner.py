@@ -111,6 +111,7 @@ def test_training_must_stop_after_the_epoch_at_sigterm_and_save(job, capsys):
     task.stop.set()
     train(task)
     assert capsys.readouterr().out.count("train objective_loss") == 2
+    assert task.cut_short.is_set()
     assert load(task.model_folder).feature_dim == 4
 
 

@@ -1,6 +1,7 @@
 """`train` as a container's entry point: exit codes, the failure file, and what it may import."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from sagebrush_server.datasets.kdd import prepare
 from sagebrush_server.models.loading import load_model
 from sagebrush_server.training.entry import run_training
 from sagebrush_server.training.fetch import fetch_channels
+from sagebrush_server.training.job import TrainingInput
 from sagebrush_server.training.plan import TrainingPlan
 from tests.unit.server.conftest import plan_environment
 
@@ -79,6 +81,33 @@ def test_train_must_leave_one_sentence_and_the_right_code(pod, caplog, environme
     assert run_training(paths, environment=environment) == code
     assert paths.failure.read_text().startswith(says)
     assert caplog.records[-1].message == paths.failure.read_text()
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "code"),
+    [
+        ({"epochs": "500", "early_stopping_patience": "500"}, 143),
+        ({"epochs": "1"}, 0),
+        ({"epochs": "500", "early_stopping_patience": "1", "early_stopping_tolerance": "1"}, 0),
+    ],
+    ids=["under way", "in the last epoch", "no longer improving"],
+)
+def test_train_must_end_with_143_where_sigterm_cut_it_short(pod, caplog, monkeypatch, hyperparameters, code):
+    """The model so far is saved and no failure written, but 0 would count a drained or suspended run as finished."""
+    reports = []
+
+    def report(self, metric, *, channel, value):
+        reports.append(metric)
+        if len(reports) == 3:  # train and validation of epoch 1, then of epoch 2 or, after the last, of the end
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(TrainingInput, "report", report)
+    caplog.set_level("INFO")
+    paths = pod(rows=200, **hyperparameters)
+    assert run_training(paths, environment=ENVIRONMENT) == code
+    assert load_model(paths.model).feature_dim == 41
+    assert not paths.failure.exists()
+    assert ("SIGTERM cut training short" in caplog.records[-1].message) == (code == 143)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +67,38 @@ def test_packing_must_refuse_what_leaves_the_folder(trained, tmp_path):
     os.mkfifo(trained.model / "pipe")
     with pytest.raises(PackingError, match="pipe is neither"):
         pack(trained.model, target=tmp_path / "a.tar.gz")
+
+
+@pytest.mark.parametrize("place", ["model", "output/data", "output"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_upload_must_refuse_a_folder_that_is_a_link(trained, plan_document, tmp_path, place, inside):
+    """A training image that replaces a folder by a link doesn't make the agent pack what the link leads to."""
+    secret = (trained.base if inside else tmp_path) / "elsewhere"
+    (secret / "data").mkdir(parents=True)
+    (secret / "data" / "secret").write_text("the agent's own")
+    folder = trained.base / place
+    shutil.rmtree(folder)
+    folder.symlink_to(secret)
+    code, report = upload(plan_document, trained)
+    assert code == 1
+    assert "symbolic link" in report["error"]
+    assert str(secret) in report["error"]
+    assert not (tmp_path / "claims" / "data" / "output").exists()
+
+
+def test_upload_must_refuse_a_folder_that_is_a_dangling_link(trained, plan_document):
+    """A link to what only the training image has is an error, not an empty model."""
+    shutil.rmtree(trained.model)
+    trained.model.symlink_to("/home/only-in-the-training-image")
+    code, report = upload(plan_document, trained)
+    assert (code, "symbolic link to /home/only-in-the" in report["error"]) == (1, True)
+
+
+def test_base_folder_may_lie_behind_a_link(trained, plan_document, tmp_path):
+    """Only what training can replace is judged, not where the folders are mounted."""
+    (tmp_path / "link").symlink_to(trained.base)
+    code, _ = upload(plan_document, replace(trained, base=tmp_path / "link"))
+    assert code == 0
 
 
 def test_model_must_arrive_as_it_left(trained, plan_document, tmp_path, monkeypatch):

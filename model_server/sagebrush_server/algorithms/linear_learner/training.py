@@ -48,8 +48,8 @@ class Fit:
 def train(job: TrainingInput) -> None:
     """Train on `train`, stop and calibrate on `validation` where given, and save `model.json`.
 
-    After SIGTERM the epoch under way is finished and the best model so far saved. Raises ClientError for what the user
-    can mend.
+    After SIGTERM the epoch under way is finished and the best model so far saved; `job.cut_short` says so. Raises
+    ClientError for what the user can mend.
     """
     if len(job.hosts) > 1:
         raise ClientError(
@@ -98,11 +98,12 @@ def _descend(job: TrainingInput, *, examples: dict[str, Examples], settings: dic
         improved = reference == np.inf or reference - losses[judge] > settings["early_stopping_tolerance"] * reference
         waited = 0 if improved else waited + 1
         reference = min(reference, losses[judge]) if improved else reference
-        if job.stop.is_set():
-            _LOG.info("linear-learner: SIGTERM: stopping after epoch %d, saving the best model so far", epoch)
-            break
         if waited >= settings["early_stopping_patience"]:
             _LOG.info("linear-learner: stopping early, no improvement of the %s loss in %d epochs", judge, waited)
+            break
+        if job.stop.is_set() and epoch < settings["epochs"]:
+            _LOG.info("linear-learner: SIGTERM: stopping after epoch %d, saving the best model so far", epoch)
+            job.cut_short.set()
             break
     if best is None:
         raise AssertionError("epochs is at least 1")
