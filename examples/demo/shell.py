@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
 
 from examples.demo.progress import DemoError, Heartbeat, say
 
@@ -82,22 +83,34 @@ def run_long(
     with log.open("w") as output:
         sink = None if through else output
         merged = None if through else subprocess.STDOUT
-        with (
-            subprocess.Popen(
+        with _interruptible_children():
+            started = subprocess.Popen(
                 list(command),
                 cwd=REPOSITORY,
                 env={**os.environ, **(environment or {})},
                 stdout=sink,
                 stderr=merged,
                 start_new_session=True,
-            ) as process,
-            _killed_on_error(process),
-        ):
+            )
+        with started as process, _killed_on_error(process):
             code = _wait(process, heartbeat=heartbeat, timeout=timeout, quiet=through)
     if code is None:
         raise DemoError(f"{what}: no end after {timeout:.0f} s\n{tail(log)}".rstrip())
     if code:
         raise DemoError(f"{what}: exit code {code} of {shlex.join(command)}\n{tail(log)}")
+
+
+@contextmanager
+def _interruptible_children() -> Iterator[None]:
+    """Let a child that is started here hear SIGINT: what a shell runs in its background ignores it, and passes that on."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,14 +28,19 @@ def test_long_command_must_leave_no_grandchild(tmp_path: Path, monkeypatch: pyte
         time.sleep(0.01)
 
 
-def test_long_command_must_be_interrupted_before_it_is_killed(tmp_path: Path) -> None:
-    """What a program does on Ctrl-C, such as putting a policy back, it does here too."""
+@pytest.mark.parametrize("inherited", [signal.SIG_IGN, signal.default_int_handler])
+def test_long_command_must_be_interrupted_before_it_is_killed(tmp_path: Path, inherited: Any) -> None:
+    """What a program does on Ctrl-C it does here too, also where we ourselves were started in a shell's background."""
     ready, tidy = tmp_path / "ready", tmp_path / "tidy"
     script = f"import pathlib, time\ntry:\n pathlib.Path('{ready}').touch(); time.sleep(60)\nfinally:\n pathlib.Path('{tidy}').touch()"
-    with pytest.raises(DemoError, match="no end"):
-        shell.run_long([sys.executable, "-c", script], what="a sleeper", log=tmp_path / "log", timeout=1)
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        with pytest.raises(DemoError, match="no end"):
+            shell.run_long([sys.executable, "-c", script], what="a sleeper", log=tmp_path / "log", timeout=1)
+        assert inherited == signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ready.exists() == tidy.exists()
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 @pytest.mark.parametrize(
