@@ -102,7 +102,6 @@ def settings_from(chosen: argparse.Namespace, environment: Mapping[str, str] = o
         problems = []
         for problem in error.errors():
             name = str(problem["loc"][0])
-            problems.append(
-                f"--{name.replace('_', '-')} / {_variable(name)}: {problem['msg']} (got {problem['input']!r})"
-            )
-        raise InvalidSettingsError("; ".join(problems)) from error
+            given_value = _without_password(problem["input"])
+            problems.append(f"--{name.replace('_', '-')} / {_variable(name)}: {problem['msg']} (got {given_value!r})")
+        raise InvalidSettingsError("; ".join(problems)) from None  # the cause shows the value as it was given

@@ -48,6 +48,9 @@ class Reason(StrEnum):
     SERVING = "Serving"
 
 
+NO_SAGEMAKER = "backend: SageMaker is not available in this version; use backend: Cluster"
+
+
 class Outlook(StrEnum):
     """Where an object stands for kstatus."""
 

@@ -7,7 +7,16 @@ from datetime import datetime
 from sagebrush.api.meta import Backend
 from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core import naming, pods
-from sagebrush.core.conditions import READY, SCALING_ACTIVE, Outlook, Reason, find, set_conditions, summary
+from sagebrush.core.conditions import (
+    NO_SAGEMAKER,
+    READY,
+    SCALING_ACTIVE,
+    Outlook,
+    Reason,
+    find,
+    set_conditions,
+    summary,
+)
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.model_source import Finding, ResolvedModel, SourceJob, resolve_model
 from sagebrush.core.ownership import conflict
@@ -47,8 +56,8 @@ def reconcile(
     if meta.deleting:
         return Plan(status=None)
     if spec.backend is Backend.SAGEMAKER:
-        message = "backend: SageMaker is not available in this version; use backend: Cluster"
-        return _report(meta, status, Finding(Reason.BACKEND_NOT_AVAILABLE, message, Outlook.STALLED), now=now)
+        refused = Finding(Reason.BACKEND_NOT_AVAILABLE, NO_SAGEMAKER, Outlook.STALLED)
+        return _report(meta, status, refused, now=now)
     taken = conflict(KIND, meta, (observed.deployment, observed.service))
     if taken:
         finding = Finding(taken.reason, taken.message, taken.outlook)

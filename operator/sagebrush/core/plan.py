@@ -56,7 +56,6 @@ class ErrorClass(StrEnum):
     """What kind of error an action met, and so what follows."""
 
     INVALID = "Invalid"  # the user's to mend: Stalled, no retry until the spec changes
-    CONFLICT = "Conflict"  # somebody else owns it: Stalled, looked at again slowly
     DENIED = "Denied"  # permission or quota: slow retry
     TRANSIENT = "Transient"  # back off and try again
     BUG = "Bug"  # ours: logged with its traceback, back off

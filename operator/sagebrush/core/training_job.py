@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sagebrush.api.meta import Backend
 from sagebrush.api.training_job import PhaseTransition, TrainingJobSpec, TrainingJobStatus, TrainingPhase
 from sagebrush.core import naming
-from sagebrush.core.conditions import READY, Outlook, Reason, find, set_conditions, summary
+from sagebrush.core.conditions import NO_SAGEMAKER, READY, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.ownership import conflict
 from sagebrush.core.plan import Action, Announcement, Apply, Delete, Plan
@@ -36,7 +36,8 @@ def reconcile(
         seen = [entry.model_copy(update={"observed_generation": meta.generation}) for entry in status.conditions]
         return Plan(status=status.model_copy(update={"observed_generation": meta.generation, "conditions": seen}))
     if spec.backend is Backend.SAGEMAKER:
-        return _report(meta, status, not_available(), now=now)
+        refused = Finding(TrainingPhase.PENDING, Reason.BACKEND_NOT_AVAILABLE, NO_SAGEMAKER, Outlook.STALLED)
+        return _report(meta, status, refused, now=now)
     taken = conflict(KIND, meta, (observed.job, observed.service, observed.endpoint_slice))
     if taken:
         finding = Finding(TrainingPhase.PENDING, taken.reason, taken.message, taken.outlook)
@@ -73,16 +74,6 @@ def reconcile(
     plan = _report(meta, pinned, finding, now=now, actions=actions)
     verdict_due = is_finished(observed.job) and not finding.phase.is_final
     return replace(plan, requeue_after=_LOOK_AGAIN) if verdict_due else plan
-
-
-def not_available() -> Finding:
-    """The answer to ``backend: SageMaker`` in this version."""
-    return Finding(
-        TrainingPhase.PENDING,
-        Reason.BACKEND_NOT_AVAILABLE,
-        "backend: SageMaker is not available in this version; use backend: Cluster",
-        Outlook.STALLED,
-    )
 
 
 def _pinned_image(observed: Observed) -> str | None:

@@ -27,7 +27,6 @@ _REFUSED_FOR = timedelta(minutes=10)
 _QUIET_FAILURES = 2
 _REASONS = {
     ErrorClass.INVALID: Reason.INVALID_SPEC,
-    ErrorClass.CONFLICT: Reason.NAME_CONFLICT,
     ErrorClass.DENIED: Reason.PERMISSION_DENIED,
     ErrorClass.TRANSIENT: Reason.APPLY_FAILED,
     ErrorClass.BUG: Reason.APPLY_FAILED,

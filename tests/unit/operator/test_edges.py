@@ -109,6 +109,17 @@ def record(**extra: object) -> logging.LogRecord:
     return made
 
 
+def test_credentials_must_not_be_told() -> None:
+    """An address may carry a password: neither the settings printed at start nor the refusal of a bad one show it."""
+    url = "prometheus.example:9090"
+    good = settings_from(argparse.Namespace(), {"SAGEBRUSH_PROMETHEUS_URL": f"https://user:secret@{url}"})
+    assert (f"https://{url}" in good.printable(), "secret" in good.printable()) == (True, False)
+    assert "secret" in good.prometheus_url
+    with pytest.raises(InvalidSettingsError) as caught:
+        settings_from(argparse.Namespace(), {"SAGEBRUSH_PROMETHEUS_URL": f"user:secret@{url}"})
+    assert (url in str(caught.value), "secret" in str(caught.value)) == (True, False)
+
+
 def test_json_log_must_be_one_object_a_line() -> None:
     """Machines read one JSON object a line, with the object's key beside the words."""
     text = JsonFormatter().format(record(key="TrainingJob demo/kdd", unknown=object()))
