@@ -36,13 +36,13 @@ class FakeClient:
         return copy.deepcopy(self.objects.get(Key(resource.kind, namespace, name)))
 
     async def list_all(self, resource: Resource, *, namespace: str | None, labels: str = "") -> list[Manifest]:
-        label, _, value = labels.partition("=")
+        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         return [
             copy.deepcopy(body)
             for key, body in self.objects.items()
             if key.kind == resource.kind
             and namespace in (None, key.namespace)
-            and (not label or body["metadata"].get("labels", {}).get(label) == value)
+            and wanted.items() <= body["metadata"].get("labels", {}).items()
         ]
 
     async def apply(self, manifest: Manifest, *, subresource: str | None = None) -> Manifest:

@@ -224,6 +224,18 @@ def test_endless_crash_must_stall() -> None:
     assert "boom" in stalled.message
 
 
+def test_refused_pods_must_be_told() -> None:
+    """A quota or a policy that lets no pod through stands in the Deployment's conditions, and then in ours."""
+    done = plan()
+    world_now = world(done)
+    assert world_now.deployment is not None
+    said = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}
+    refused = replace(world_now, deployment={**world_now.deployment, "status": {"conditions": [said]}})
+    made = plan(refused, status=status_of(done))
+    assert ("False", "PermissionDenied") == ready(made)
+    assert "exceeded quota: pods" in message(made)
+
+
 def test_no_replicas_must_be_ready_and_said() -> None:
     """replicas: 0 is what was asked for."""
     assert ("True", "ScaledToZero") == ready(plan(replicas=0))

@@ -23,6 +23,7 @@ from sagebrush.runtime.executor import error_class
 from sagebrush.runtime.workqueue import WorkQueue
 from tests.fakes.kubernetes import FakeClient
 from tests.unit.operator.builders import (
+    ARTIFACT,
     DEFAULTS,
     DISRUPTED,
     NOON,
@@ -30,10 +31,12 @@ from tests.unit.operator.builders import (
     ended,
     endpoint_document,
     job_document,
+    job_finished,
     our_job,
     pod,
     running,
     scaling,
+    uploaded,
 )
 
 KEYS = st.sampled_from("abc")
@@ -289,6 +292,39 @@ async def test_failed_write_must_be_tried_again(status: int, reason: str, low: f
     world.client.fault = lambda _: None
     await world.work(key)
     assert 1 == len(world.client.of_kind("Job"))
+
+
+async def test_verdict_must_be_held_against_the_pods_as_they_are() -> None:
+    """Where the Job's event overtook its pod's, the pod is asked for before anything final is said."""
+    world = World()
+    key = world.see(body("TrainingJob", job_document()))
+    world.see(job_finished("Complete"))
+    parts = (ended("fetch"), ended("train"), ended("agent", message=uploaded()))
+    world.see(pod(running("train")))
+    world.client.add(pod(*parts, phase="Succeeded"))
+    await world.work(key)
+    assert ("Completed", ARTIFACT) == (world.status(key)["phase"], world.status(key)["modelArtifact"]["uri"])
+
+
+async def test_job_must_wait_for_pods_of_an_earlier_one() -> None:
+    """A pod of a Job that is gone may yet upload: no new Job before it has ended."""
+    world = World()
+    key = world.see(body("TrainingJob", job_document()))
+    world.see(pod(running("agent")))
+    await world.work(key)
+    assert ([], ("True", "Replacing")) == (world.client.of_kind("Job"), world.condition(key, "Reconciling"))
+    world.see(pod(ended("agent", message=uploaded()), phase="Succeeded"))
+    await world.work(key)
+    assert 1 == len(world.client.of_kind("Job"))
+
+
+async def test_endpoint_must_read_a_job_of_another_version() -> None:
+    """A field of the job that this version does not know is no fault of the endpoint that waits for it."""
+    world = World()
+    world.see(body("TrainingJob", job_document(fieldOfTomorrow=1)))
+    key = world.see(body("ModelEndpoint", endpoint_document(model={"trainingJobRef": {"name": "kdd"}})))
+    await world.work(key)
+    assert ("True", "WaitingForTrainingJob") == world.condition(key, "Reconciling")
 
 
 async def test_status_of_the_deleted_must_not_matter() -> None:
