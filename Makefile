@@ -87,6 +87,8 @@ lint: env ## ruff, mypy --strict, import-linter
 
 .PHONY: crds
 crds: env ## Generate the CRDs from the models
+	@$(RUN) python -m sagebrush.backends.sagemaker.limits operator/sagebrush/api/aws_limits.py
+	@$(RUN) ruff format --quiet operator/sagebrush/api/aws_limits.py
 	@$(RUN) sagebrush crds crds charts/sagebrush/files/crds
 
 .PHONY: format

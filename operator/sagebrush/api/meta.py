@@ -43,6 +43,15 @@ def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
+BRIEF = "x-sagebrush-brief"
+"""Marks a field whose type is described elsewhere in the same CRD: its inner descriptions are left out of the schema."""
+
+
+def described_in(field: str) -> dict[str, Any]:
+    """The mark, for a field whose parts are described at *field*; say so in the field's own docstring."""
+    return {BRIEF: field}
+
+
 def list_map(key: str) -> dict[str, Any]:
     """Marks a list as a map by *key*: server-side apply merges it by entry, and the API server refuses duplicates."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}

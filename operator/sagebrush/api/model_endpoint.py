@@ -1,115 +1,23 @@
 """ModelEndpoint: a model behind an HTTP address, with as many replicas as its traffic needs."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from sagebrush.api.aws import Cost
 from sagebrush.api.meta import (
     ApiModel,
     Backend,
     ConditionList,
-    Duration,
-    EnvVar,
-    LocalObjectReference,
     PodSettings,
     Sha256,
-    StorageUri,
     Text,
     list_map,
     rules,
 )
-from sagebrush.api.sagemaker import SageMakerHosting
-
-
-class Artifact(ApiModel):
-    """A packed model by address."""
-
-    uri: StorageUri
-    """Where model.tar.gz lies."""
-    sha256: Sha256 | None = None
-    """Its checksum; the pods refuse to load anything else. Unset: whatever lies there is taken, and not verified."""
-
-
-class ServingContainer(ApiModel):
-    """An image that speaks SageMaker's hosting contract: serve, GET /ping and POST /invocations on port 8080."""
-
-    image: Annotated[str, Field(min_length=1, max_length=512)]
-    """The image; it is started with the argument serve."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When the node pulls the image."""
-    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """
-    Port that serves /metrics with the counter sagebrush_invocations_total. Needed for scaling on requests with an image
-    of your own; the built-in server has it.
-    """
-
-
-class Model(ApiModel):
-    """What is served: a trained model, an artifact by address, or an image that has the model inside."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!(has(self.trainingJobRef) && has(self.artifact))",
-                "give at most one of trainingJobRef and artifact",
-            ),
-            (
-                "has(self.trainingJobRef) || has(self.artifact) || has(self.container)",
-                "give a trainingJobRef, an artifact, or a container whose image has the model inside",
-            ),
-        )
-    )
-
-    training_job_ref: LocalObjectReference | None = None
-    """TrainingJob of this namespace whose model is served once it is Completed."""
-    artifact: Artifact | None = None
-    """A packed model by address."""
-    container: ServingContainer | None = None
-    """Image that serves; the built-in model server, or a trainingJobRef's own image, when unset."""
-    environment: Annotated[list[EnvVar], Field(max_length=100, json_schema_extra=list_map("name"))] = []
-    """Extra environment variables of the serving container."""
-    startup_timeout: Duration = "10m"
-    """Longest time a replica may take until /ping answers 200 (SageMaker's ContainerStartupHealthCheckTimeout)."""
-
-
-class ScalingTarget(ApiModel):
-    """What each replica should carry."""
-
-    requests_per_minute: Annotated[float, Field(gt=0)]
-    """Requests per minute per replica (SageMaker's SageMakerVariantInvocationsPerInstance)."""
-
-
-class Scaling(ApiModel):
-    """Target tracking on request metrics in Prometheus. Missing data never scales in."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
-        )
-    )
-
-    min_replicas: Annotated[
-        int,
-        Field(
-            le=1000,
-            json_schema_extra=rules(
-                (
-                    "self >= 1",
-                    "minReplicas: at least 1; scale to zero needs a gateway that holds requests, which this version has not",
-                ),
-            ),
-        ),
-    ] = 1
-    """Fewest replicas; at least 1."""
-    max_replicas: Annotated[int, Field(ge=1, le=1000)]
-    """Most replicas."""
-    target: ScalingTarget
-    """What each replica should carry."""
-    scale_out_cooldown: Duration = "0s"
-    """Time after a scale-out before the next one."""
-    scale_in_cooldown: Duration = "5m"
-    """Time for which fewer replicas must have been enough before any is removed, and since the last change."""
+from sagebrush.api.model import Model
+from sagebrush.api.sagemaker_hosting import Revision, SageMakerEndpointStatus, SageMakerHosting
+from sagebrush.api.scaling import Scaling, ScalingStatus
 
 
 class ServiceSettings(ApiModel):
@@ -142,17 +50,50 @@ _SCALED = "spec.replicas is owned by spec.scaling here: change spec.scaling.minR
 class ModelEndpointSpec(ApiModel):
     """What to serve and how many replicas."""
 
+    _cluster_refuses: ClassVar[list[tuple[str, str]]] = [
+        (
+            "has(self.sageMaker)",
+            "spec.sageMaker is honoured by backend: SageMaker only; remove it, or change the backend",
+        ),
+        (
+            "has(self.scaling) && self.scaling.engine != 'Sagebrush'",
+            "spec.scaling.engine: backend Cluster honours Sagebrush only",
+        ),
+    ]
+    _sagemaker_refuses: ClassVar[list[tuple[str, str]]] = [
+        ("has(self.cluster)", "spec.cluster is honoured by backend: Cluster only; remove it, or change the backend"),
+        ("!has(self.sageMaker)", "spec.sageMaker is needed with backend: SageMaker, at least roleArn and instanceType"),
+        (
+            "has(self.model.artifact) && !self.model.artifact.uri.startsWith('s3://')",
+            "spec.model.artifact.uri: backend SageMaker honours s3:// only",
+        ),
+        (
+            "has(self.model.artifact) && has(self.model.artifact.sha256)",
+            "spec.model.artifact.sha256: SageMaker verifies no checksum; remove it",
+        ),
+        (
+            "has(self.model.container) && (has(self.model.container.metricsPort) || self.model.container.imagePullPolicy != 'IfNotPresent')",
+            "spec.model.container: metricsPort and imagePullPolicy are honoured by backend: Cluster only",
+        ),
+        (
+            "self.replicas == 0",
+            "spec.replicas: a SageMaker endpoint has at least one instance; delete the ModelEndpoint to stop it",
+        ),
+        (
+            "has(self.sageMaker) && has(self.sageMaker.variants) && (has(self.scaling) || self.replicas != 1)",
+            "spec.scaling and spec.replicas: with spec.sageMaker.variants each variant has its own",
+        ),
+        (
+            "has(self.sageMaker) && has(self.sageMaker.serverless) && (has(self.scaling) || self.replicas != 1)",
+            "spec.scaling and spec.replicas: a serverless endpoint scales by itself",
+        ),
+    ]
     model_config = ConfigDict(
         json_schema_extra=rules(
             ("!has(self.scaling) || self.replicas == 1", _SCALED),
-            (
-                "self.backend != 'Cluster' || !has(self.sageMaker)",
-                "spec.sageMaker is honoured by backend: SageMaker only; remove it, or change the backend",
-            ),
-            (
-                "self.backend != 'SageMaker' || !has(self.cluster)",
-                "spec.cluster is honoured by backend: Cluster only; remove it, or change the backend",
-            ),
+            *((f"self.backend != 'Cluster' || !({test})", message) for test, message in _cluster_refuses),
+            *((f"self.backend != 'SageMaker' || !({test})", message) for test, message in _sagemaker_refuses),
+            ("self.backend == oldSelf.backend", "spec.backend can't change; create another ModelEndpoint"),
         )
     )
 
@@ -185,42 +126,6 @@ class ServedModel(ApiModel):
     """Image that fetches the artifact, pinned for this revision."""
 
 
-class ScalingDecision(ApiModel):
-    """One change of the number of replicas."""
-
-    time: datetime
-    """When it was decided."""
-    from_replicas: int
-    """Before."""
-    to_replicas: int
-    """After."""
-    reason: Text
-    """Why."""
-
-
-class ScalingStatus(ApiModel):
-    """What the policy sees and why it chose the number of replicas."""
-
-    desired_replicas: int
-    """Replicas chosen."""
-    observed_requests_per_minute: float | None = None
-    """Requests per minute over all replicas; unset while nothing usable was measured."""
-    observed_at: datetime | None = None
-    """Time of the newest sample used."""
-    target_requests_per_minute: float
-    """Requests per minute that each replica should carry."""
-    reason: Text
-    """CamelCase word: what decided."""
-    message: Annotated[str, Field(max_length=2048)]
-    """The decision in a sentence."""
-    last_scale_time: datetime | None = None
-    """When the number of replicas last changed."""
-    decisions: Annotated[
-        list[ScalingDecision], Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
-    """The newest changes, newest last."""
-
-
 class ModelEndpointStatus(ApiModel):
     """What is known of the endpoint."""
 
@@ -235,13 +140,19 @@ class ModelEndpointStatus(ApiModel):
     model: ServedModel | None = None
     """The model that the desired revision serves."""
     replicas: int | None = None
-    """Replicas that exist."""
+    """Replicas that exist; of all variants together."""
     ready_replicas: int | None = None
     """Replicas of the desired revision that serve."""
     selector: Text | None = None
     """Label selector of the replicas, for the scale subresource."""
     scaling: ScalingStatus | None = None
     """What the scaling policy sees and does."""
+    sage_maker: SageMakerEndpointStatus | None = None
+    """What only SageMaker tells."""
+    revisions: Annotated[list[Revision], Field(max_length=30, json_schema_extra=list_map("revision"))] = []
+    """Revisions that are kept in SageMaker, newest last: what spec.sageMaker.revision may name."""
+    cost: Cost | None = None
+    """What it costs in SageMaker, estimated."""
 
 
 class ModelEndpoint(ApiModel):

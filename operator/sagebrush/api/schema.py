@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sagebrush.api.meta import GROUP, VERSION
+from sagebrush.api.meta import BRIEF, GROUP, VERSION
 from sagebrush.api.model_endpoint import ModelEndpoint
 from sagebrush.api.training_job import TrainingJob
 
@@ -51,23 +51,26 @@ def structural(model: type[BaseModel]) -> Schema:
     return _convert(document, document.get("$defs", {}), path=model.__name__)
 
 
-def _convert(node: Schema, definitions: dict[str, Schema], *, path: str) -> Schema:
+def _convert(node: Schema, definitions: dict[str, Schema], *, path: str, brief: bool = False) -> Schema:
     node = _resolve(node, definitions, path=path)
-    unknown = node.keys() - set(_KEPT) - _DROPPED - _TRANSLATED
+    unknown = node.keys() - set(_KEPT) - _DROPPED - _TRANSLATED - {BRIEF}
     if unknown:
         raise NotStructuralError(f"{path}: {', '.join(sorted(unknown))} has no structural form")
     out = _translated(node)
     if "type" not in out:
         raise NotStructuralError(f"{path}: has no type")
+    if brief:
+        out.pop("description", None)
+    brief = brief or bool(node.get(BRIEF))
     if "items" in node:
-        out["items"] = _convert(node["items"], definitions, path=f"{path}[]")
+        out["items"] = _convert(node["items"], definitions, path=f"{path}[]", brief=brief)
     if "properties" in node:
         out["properties"] = {
-            name: _convert(child, definitions, path=f"{path}.{name}")
+            name: _convert(child, definitions, path=f"{path}.{name}", brief=brief)
             for name, child in sorted(node["properties"].items())
         }
     elif isinstance(node.get("additionalProperties"), dict):
-        out["additionalProperties"] = _convert(node["additionalProperties"], definitions, path=f"{path}.*")
+        out["additionalProperties"] = _convert(node["additionalProperties"], definitions, path=f"{path}.*", brief=brief)
     return out
 
 

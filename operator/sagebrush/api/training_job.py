@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from sagebrush.api.aws import Cost, limited
 from sagebrush.api.meta import (
     ApiModel,
     Backend,
@@ -19,13 +20,19 @@ from sagebrush.api.meta import (
     list_map,
     rules,
 )
-from sagebrush.api.sagemaker import SageMakerTraining
+from sagebrush.api.sagemaker_training import SageMakerJobStatus, SageMakerTraining
 
 
 class BuiltInAlgorithm(StrEnum):
-    """Algorithms of the model server image, with SageMaker's names."""
+    """SageMaker's algorithms, by its names. Backend Cluster has linear-learner."""
 
     LINEAR_LEARNER = "linear-learner"
+    XGBOOST = "xgboost"
+    KMEANS = "kmeans"
+    PCA = "pca"
+    RANDOM_CUT_FOREST = "random-cut-forest"
+    KNN = "knn"
+    FACTORIZATION_MACHINES = "factorization-machines"
 
 
 class MetricDefinition(ApiModel):
@@ -51,6 +58,8 @@ class Algorithm(ApiModel):
 
     name: BuiltInAlgorithm | None = None
     """Built-in algorithm."""
+    version: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    """Version of the built-in algorithm's image, such as 1.7-1; the newest known when unset. Honoured by backend SageMaker."""
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Training image; it is started with the argument train, as SageMaker does."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
@@ -66,12 +75,26 @@ class Algorithm(ApiModel):
 class Channel(ApiModel):
     """One named input, laid at /opt/ml/input/data/<name>."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "(self.dataType == 'AugmentedManifestFile') == has(self.attributeNames)",
+                "attributeNames belongs to dataType: AugmentedManifestFile",
+            ),
+        )
+    )
+
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.\-_]+$")]
     """Name of the channel, such as train or validation."""
     uri: StorageUri
     """An object, or every object below a prefix: s3://bucket/prefix, pvc://claim/path, https://host/file."""
     data_type: Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"] = "S3Prefix"
     """How uri is read. Cluster honours S3Prefix."""
+    attribute_names: Annotated[
+        list[Annotated[str, limited("AttributeName")]],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """Attributes of an AugmentedManifestFile that are used, in their order."""
     content_type: Annotated[str, Field(max_length=256)] | None = None
     """MIME type, told to the algorithm."""
     compression: Literal["None", "Gzip"] = "None"
@@ -113,14 +136,34 @@ class TrainingJobSpec(ApiModel):
             "has(self.channels) && self.channels.exists(c, c.recordWrapper != 'None')",
             "spec.channels[].recordWrapper: backend Cluster honours None only",
         ),
+        (
+            "has(self.algorithm.name) && self.algorithm.name != 'linear-learner'",
+            "spec.algorithm.name: backend Cluster has linear-learner only",
+        ),
+        ("has(self.algorithm.version)", "spec.algorithm.version is honoured by backend: SageMaker only"),
+    ]
+    _sagemaker_refuses: ClassVar[list[tuple[str, str]]] = [
+        ("has(self.cluster)", "spec.cluster is honoured by backend: Cluster only; remove it, or change the backend"),
+        ("!has(self.sageMaker)", "spec.sageMaker is needed with backend: SageMaker, at least roleArn and instanceType"),
+        (
+            "has(self.channels) && self.channels.exists(c, !c.uri.startsWith('s3://'))",
+            "spec.channels[].uri: backend SageMaker honours s3:// only",
+        ),
+        ("!self.output.uri.startsWith('s3://')", "spec.output.uri: backend SageMaker honours s3:// only"),
+        ("self.output.uploadTimeout != '10m'", "spec.output.uploadTimeout is honoured by backend: Cluster only"),
+        (
+            "self.algorithm.imagePullPolicy != 'IfNotPresent'",
+            "spec.algorithm.imagePullPolicy is honoured by backend: Cluster only",
+        ),
+        (
+            "has(self.sageMaker) && has(self.sageMaker.spot) && duration(self.sageMaker.spot.maxWait) < duration(self.maxRuntime)",
+            "spec.sageMaker.spot.maxWait must not be below spec.maxRuntime: it counts waiting and training together",
+        ),
     ]
     model_config = ConfigDict(
         json_schema_extra=rules(
             *((f"self.backend != 'Cluster' || !({test})", message) for test, message in _cluster_refuses),
-            (
-                "self.backend != 'SageMaker' || !has(self.cluster)",
-                "spec.cluster is honoured by backend: Cluster only; remove it, or change the backend",
-            ),
+            *((f"self.backend != 'SageMaker' || !({test})", message) for test, message in _sagemaker_refuses),
         )
     )
 
@@ -197,10 +240,10 @@ class ModelArtifact(ApiModel):
 
     uri: StorageUri
     """Where model.tar.gz lies."""
-    sha256: Sha256
-    """Checksum of model.tar.gz, hexadecimal; an endpoint verifies it before it loads."""
-    size_bytes: int
-    """Size of model.tar.gz in bytes."""
+    sha256: Sha256 | None = None
+    """Checksum of model.tar.gz, hexadecimal; an endpoint verifies it before it loads. SageMaker tells none."""
+    size_bytes: int | None = None
+    """Size of model.tar.gz in bytes. SageMaker tells none."""
 
 
 class FailureClass(StrEnum):
@@ -232,7 +275,7 @@ class TrainingJobStatus(ApiModel):
     conditions: ConditionList = []
     """Ready (True once Completed), Reconciling, Stalled."""
     job_name: Text | None = None
-    """Name of the Kubernetes Job."""
+    """Name of the Kubernetes Job, or of the job in SageMaker."""
     agent_image: Text | None = None
     """Image of the fetching and uploading containers, pinned when the job started."""
     training_image: Text | None = None
@@ -251,6 +294,10 @@ class TrainingJobStatus(ApiModel):
     """The model, once Completed."""
     failure: Failure | None = None
     """Why it failed, once Failed."""
+    sage_maker: SageMakerJobStatus | None = None
+    """What only SageMaker tells."""
+    cost: Cost | None = None
+    """What it costs in SageMaker, estimated."""
 
 
 _FROZEN_ONCE_STARTED = (

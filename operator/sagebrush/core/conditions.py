@@ -24,6 +24,11 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     DOWNLOAD_FAILED = "DownloadFailed"
+    # both kinds, with backend SageMaker
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    THROTTLED = "Throttled"
+    CAPACITY_ERROR = "CapacityError"
+    DELETING = "Deleting"
     # TrainingJob
     PENDING = "Pending"
     DOWNLOADING = "Downloading"
@@ -36,6 +41,14 @@ class Reason(StrEnum):
     UPLOAD_FAILED = "UploadFailed"
     MAX_RUNTIME_EXCEEDED = "MaxRuntimeExceeded"
     POD_LOST = "PodLost"
+    # TrainingJob, with backend SageMaker
+    RESTARTING = "Restarting"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    CLIENT_ERROR = "ClientError"
+    INTERNAL_ERROR = "InternalError"
+    MAX_WAIT_TIME_EXCEEDED = "MaxWaitTimeExceeded"
+    JOB_LOST = "JobLost"
     # ModelEndpoint
     TRAINING_JOB_NOT_FOUND = "TrainingJobNotFound"
     WAITING_FOR_TRAINING_JOB = "WaitingForTrainingJob"
@@ -46,6 +59,17 @@ class Reason(StrEnum):
     CRASH_LOOP = "CrashLoop"
     SCALED_TO_ZERO = "ScaledToZero"
     SERVING = "Serving"
+    # ModelEndpoint, with backend SageMaker
+    CREATING = "Creating"
+    UPDATING = "Updating"
+    SYSTEM_UPDATING = "SystemUpdating"
+    ROLLING_BACK = "RollingBack"
+    UPDATE_ROLLED_BACK = "UpdateRolledBack"
+    UPDATE_ROLLBACK_FAILED = "UpdateRollbackFailed"
+    OUT_OF_SERVICE = "OutOfService"
+    ENDPOINT_FAILED = "EndpointFailed"
+    RECREATING = "Recreating"
+    REVISION_NOT_FOUND = "RevisionNotFound"
 
 
 NO_SAGEMAKER = "backend: SageMaker is not available in this version; use backend: Cluster"

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from sagebrush.api.meta import ApiModel
 from sagebrush.core.resource import Manifest
+from sagebrush.core.sagemaker.calls import Call
 from sagebrush.core.scaling.policy import Decision
 
 StatusT = TypeVar("StatusT", bound=ApiModel)
@@ -29,7 +30,7 @@ class Delete:
     name: str
 
 
-Action = Apply | Delete
+Action = Apply | Delete | Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,10 @@ class ErrorClass(StrEnum):
     """What kind of error an action met, and so what follows."""
 
     INVALID = "Invalid"  # the user's to mend: Stalled, no retry until the spec changes
-    DENIED = "Denied"  # permission or quota: slow retry
+    DENIED = "Denied"  # permission: slow retry
+    QUOTA = "Quota"  # the account has no room: a slow queue
+    BUSY = "Busy"  # another change is under way: look again soon, nothing is wrong
+    THROTTLED = "Throttled"  # too many calls: back off
     TRANSIENT = "Transient"  # back off and try again
     BUG = "Bug"  # ours: logged with its traceback, back off
 

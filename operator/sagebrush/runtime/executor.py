@@ -4,6 +4,7 @@ import logging
 
 from sagebrush.core.plan import Action, Apply, ErrorClass, Failed
 from sagebrush.core.resource import Key
+from sagebrush.core.sagemaker.calls import Call
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.resources import BY_KIND
@@ -53,5 +54,7 @@ class Executor:
             metadata = action.manifest["metadata"]
             log.info("applied %s %s", action.manifest["kind"], metadata["name"], extra={"key": str(key)})
             return
+        if isinstance(action, Call):
+            raise TypeError(f"nobody here can call {action}")
         await self._client.delete(BY_KIND[action.kind], namespace=action.namespace, name=action.name)
         log.info("deleted %s %s", action.kind, action.name, extra={"key": str(key)})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
-from sagebrush.api.model_endpoint import ScalingDecision
+from sagebrush.api.scaling import ScalingDecision
 
 LONGEST_GAP = timedelta(seconds=30)
 """

@@ -23,7 +23,7 @@ from math import ceil, sqrt
 from typing import NamedTuple
 
 from sagebrush.api.meta import parse_duration
-from sagebrush.api.model_endpoint import Scaling
+from sagebrush.api.scaling import Scaling
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.window import Problem, Reading
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sagebrush.api.model_endpoint import Scaling, ScalingDecision, ScalingStatus
+from sagebrush.api.scaling import Scaling, ScalingDecision, ScalingStatus
 from sagebrush.core.scaling.policy import Decision
 
 DECISIONS_KEPT = 10
