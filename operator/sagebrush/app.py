@@ -11,8 +11,9 @@ from typing import Any
 import aiohttp
 
 from sagebrush import __version__, edge, logs
-from sagebrush.api.meta import API_VERSION
+from sagebrush.api.meta import API_VERSION, Backend
 from sagebrush.backends.cluster import ClusterModelEndpoints, ClusterTrainingJobs
+from sagebrush.backends.sagemaker.wiring import SageMaker, is_scaled
 from sagebrush.config import Settings
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.resource import Key
@@ -24,6 +25,7 @@ from sagebrush.kube.resources import MODEL_ENDPOINTS, OWN
 from sagebrush.metrics.exporter import OperatorMetrics
 from sagebrush.metrics.prometheus import PrometheusSource, Snapshot
 from sagebrush.runtime.controller import Controller
+from sagebrush.runtime.dispatch import Dispatch
 from sagebrush.runtime.health import HealthServer
 from sagebrush.runtime.resync import Resync
 from sagebrush.runtime.workqueue import WorkQueue
@@ -42,7 +44,8 @@ class Operator:
         self.settings, self.client = settings, client
         self.identity = settings.pod_name or socket.gethostname()
         self.cache = Cache()
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queues: dict[Backend, WorkQueue[Key]] = {backend: WorkQueue() for backend in Backend}
+        self.dispatch = Dispatch(self.queues, self.cache)
         self.metrics = OperatorMetrics()
         self.synced = False
         self.problem: str | None = None
@@ -57,8 +60,10 @@ class Operator:
             interval=timedelta(seconds=settings.scaling_interval_seconds),
             session=session,
         )
+        self.recorder = EventRecorder(client, instance=self.identity)
         self.controller = Controller(
-            queue=self.queue,
+            backend=Backend.CLUSTER,
+            queue=self.queues[Backend.CLUSTER],
             cache=self.cache,
             client=client,
             kinds={
@@ -67,10 +72,10 @@ class Operator:
                     cache=self.cache, client=client, defaults=defaults, metrics=self.prometheus
                 ),
             },
-            recorder=EventRecorder(client, instance=self.identity),
+            recorder=self.recorder,
             metrics=self.metrics,
         )
-        self.resync = Resync(client=client, cache=self.cache, queue=self.queue, namespaces=settings.namespaces)
+        self.resync = Resync(client=client, cache=self.cache, queue=self.dispatch, namespaces=settings.namespaces)
         self.leadership = Leadership(
             client, namespace=settings.pod_namespace, name="sagebrush-operator", me=self.identity
         )
@@ -84,19 +89,36 @@ class Operator:
     async def run(self) -> None:
         """Until SIGTERM, or until a part that must run has ended: then its error is raised."""
         await self.health.start()
+        sagemaker = SageMaker(self.settings, cache=self.cache, requests=self.prometheus, metrics=self.metrics.aws)
         try:
             if self.settings.leader_election:
                 await self._become_leader()
+            await sagemaker.identify(self.client)
             await self._first_sync()
-            await self._run_parts()
+            await self._run_parts(sagemaker)
         finally:
+            sagemaker.close()
             if self.settings.leader_election and self.leadership.is_held():
                 await self.leadership.release()
             await self.health.stop()
 
-    async def _run_parts(self) -> None:
+    def _sagemaker_controller(self, sagemaker: SageMaker) -> Controller:
+        return Controller(
+            backend=Backend.SAGEMAKER,
+            queue=self.queues[Backend.SAGEMAKER],
+            cache=self.cache,
+            client=self.client,
+            kinds=sagemaker.kinds,
+            recorder=self.recorder,
+            metrics=self.metrics,
+            gateway=sagemaker.gateway,
+            slow_retry_seconds=self.settings.slow_retry_seconds,
+        )
+
+    async def _run_parts(self, sagemaker: SageMaker) -> None:
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "workers": self.controller.run(workers=self.settings.workers),
+            "SageMaker workers": self._sagemaker_controller(sagemaker).run(workers=self.settings.sagemaker_workers),
             "resync": self.resync.run(every_seconds=self.settings.resync_seconds),
             "metrics": self.prometheus.run(self._metrics_arrived),
         }
@@ -107,7 +129,7 @@ class Operator:
         tasks.append(
             asyncio.create_task(
                 edge.run(
-                    cache=self.cache, queue=self.queue, namespaces=self.settings.namespaces, identity=self.identity
+                    cache=self.cache, queue=self.dispatch, namespaces=self.settings.namespaces, identity=self.identity
                 ),
                 name="watch",
             )
@@ -123,8 +145,8 @@ class Operator:
     def _metrics_arrived(self, snapshot: Snapshot) -> None:  # noqa: ARG002 - what it says is read on demand
         for key in self.cache.keys(MODEL_ENDPOINTS.kind):
             body = self.cache.get(key)
-            if body and body["spec"].get("scaling"):
-                self.queue.add(key)
+            if body and is_scaled(body):
+                self.dispatch.add(key)
 
     async def _become_leader(self) -> None:
         told = None

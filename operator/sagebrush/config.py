@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sagebrush import __version__
+from sagebrush.api.aws_limits import LIMITS
 
 PREFIX = "SAGEBRUSH_"
 
@@ -40,6 +42,28 @@ class Settings(BaseModel):
     """DNS domain of the cluster."""
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Port for /healthz, /readyz and /metrics."""
+    aws_region: str = ""
+    """AWS region of objects that name none; empty: the region of boto3's own chain (AWS_REGION, a profile)."""
+    cluster_id: Annotated[str, Field(max_length=256)] = ""
+    """Tells this cluster's resources in AWS from another's; empty: the uid of namespace kube-system."""
+    sagemaker_server_image: str = ""
+    """Image of the built-in model server in a registry that SageMaker pulls from (ECR), for endpoints that name no image."""
+    namespace_roles: tuple[str, ...] = ()
+    """Roles that are assumed for the AWS calls of a namespace's objects, comma separated: team-a=arn:aws:iam::111122223333:role/x."""
+    aws_calls_per_second: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    """Calls per second to an AWS account and region, of all objects together."""
+    aws_burst: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Calls that may be made at once after a pause."""
+    sagemaker_poll_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 15.0
+    """Seconds between two looks at what is under way in SageMaker."""
+    sagemaker_steady_poll_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 60.0
+    """Seconds between two looks at an endpoint in service."""
+    sagemaker_workers: Annotated[int, Field(ge=1, le=64)] = 8
+    """Objects of backend SageMaker reconciled at the same time."""
+    slow_retry_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 300.0
+    """Seconds before a call is repeated that permission, quota or the spec refused."""
+    price_table: str = ""
+    """File with prices per instance hour, for the estimates in status.cost; empty: no estimates."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["json", "text"] = "json"
@@ -56,6 +80,19 @@ class Settings(BaseModel):
         parts = urlsplit(self.prometheus_url)
         shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         return self.model_copy(update={"prometheus_url": shown}).model_dump_json()
+
+    @field_validator("namespace_roles")
+    @classmethod
+    def _are_roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            namespace, _, role = entry.partition("=")
+            if not namespace or not re.fullmatch(LIMITS["sagemaker.RoleArn"]["pattern"], role):
+                raise ValueError(f"{entry}: write namespace=role ARN")
+        return value
+
+    def roles_by_namespace(self) -> dict[str, str]:
+        """``namespace_roles`` as a mapping."""
+        return dict(entry.split("=", 1) for entry in self.namespace_roles)
 
     @field_validator("prometheus_url")
     @classmethod
@@ -94,8 +131,9 @@ def settings_from(chosen: argparse.Namespace, environment: Mapping[str, str] = o
         value = environment.get(_variable(name)) if value is None else value
         if value is not None:
             given[name] = value
-    if "namespaces" in given:
-        given["namespaces"] = tuple(part.strip() for part in str(given["namespaces"]).split(",") if part.strip())
+    for name in ("namespaces", "namespace_roles"):
+        if name in given:
+            given[name] = tuple(part.strip() for part in str(given[name]).split(",") if part.strip())
     try:
         return Settings(**given)
     except ValidationError as error:

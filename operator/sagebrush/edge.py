@@ -12,10 +12,10 @@ from sagebrush.core.naming import MANAGED_BY, MANAGER
 from sagebrush.core.resource import Key, Manifest
 from sagebrush.kube.cache import Cache, owner_key
 from sagebrush.kube.resources import CHILDREN, OWN, Resource
-from sagebrush.runtime.workqueue import WorkQueue
+from sagebrush.runtime.dispatch import Line
 
 
-def seen(body: Manifest, event: str | None, *, cache: Cache, queue: WorkQueue[Key]) -> None:
+def seen(body: Manifest, event: str | None, *, cache: Cache, queue: Line) -> None:
     """Take in one watch event: the object itself, its owner, and the endpoints that wait for it."""
     if event == "DELETED":
         cache.remove(body)
@@ -34,7 +34,7 @@ def seen(body: Manifest, event: str | None, *, cache: Cache, queue: WorkQueue[Ke
         queue.add(owner)
 
 
-def build_registry(*, cache: Cache, queue: WorkQueue[Key]) -> kopf.OperatorRegistry:
+def build_registry(*, cache: Cache, queue: Line) -> kopf.OperatorRegistry:
     """Handlers that only pass on what they see. None returns a value: kopf would write it into the object."""
     registry = kopf.OperatorRegistry()
 
@@ -78,7 +78,7 @@ def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
     return settings
 
 
-async def run(*, cache: Cache, queue: WorkQueue[Key], namespaces: Sequence[str], identity: str) -> None:
+async def run(*, cache: Cache, queue: Line, namespaces: Sequence[str], identity: str) -> None:
     """Watch until SIGTERM or cancellation."""
     name: Any = identity  # given, because kopf would look up the user's name, and a container's user need not have one
     await kopf.operator(

@@ -46,5 +46,5 @@ def configure(*, level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("kopf", "aiohttp", "asyncio"):  # kopf tells of every event it sees
+    for noisy in ("kopf", "aiohttp", "asyncio", "botocore", "urllib3"):  # kopf tells of every event it sees
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -17,7 +17,10 @@ VARIANTS = {
         "--set=extraEnv[0].name=AWS_REGION",
         "--set=extraEnv[0].value=eu-central-1",
         "--set=prometheus.url=http://prometheus:9090",
+        "--set=aws.credentials.roleArn=arn:aws:iam::111122223333:role/sagebrush",
+        "--set=aws.clusterId=production",
     ],
+    "keys in a Secret": ["--set=aws.credentials.secretName=aws-keys"],
 }
 
 
@@ -61,7 +64,7 @@ def test_crds_must_outlive_the_release(apiserver, kubectl, helm, chart):
         assert "demo-sagebrush" not in kubectl(apiserver, "get", "clusterroles,deployments", "-A").stdout
 
 
-@pytest.mark.usefixtures("namespaces")
+@pytest.mark.usefixtures("crds", "namespaces")
 def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl, template):
     """The operator of a namespaced install can work in those namespaces, hold its lease, and do nothing elsewhere."""
     rendered = template("--set=watch.namespaces={team-a,team-b}", "--show-only=templates/rbac.yaml")
@@ -75,6 +78,9 @@ def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl
 
     for namespace in ("team-a", "team-b"):
         assert may("patch", "deployments.apps", namespace)
+        assert may("patch", "modelendpoints.sagebrush.dev", namespace)
+        assert not may("update", "modelendpoints.sagebrush.dev", namespace)
+        assert not may("delete", "modelendpoints.sagebrush.dev", namespace)
         assert may("delete", "jobs.batch", namespace)
         assert not may("delete", "deployments.apps", namespace)
         assert not may("get", "secrets", namespace)
@@ -95,6 +101,13 @@ def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl
             ["namespaces a, b", "http://prom:9090", "crds.install=false"],
         ),
         (("--set=extraEnv[0].name=SAGEBRUSH_PROMETHEUS_URL",), ["Prometheus  by extraEnv"]),
+        (
+            ("--set=aws.credentials.roleArn=arn:aws:iam::111122223333:role/x",),
+            ["arn:aws:iam::111122223333:role/x, by IRSA"],
+        ),
+        (("--set=aws.credentials.podIdentity=true",), ["must show ml-system/notes-sagebrush"]),
+        (("--set=aws.credentials.secretName=keys",), ["Secret keys, which must exist in namespace ml-system"]),
+        (("--set=watch.namespaces={a}",), ["see aws.credentials", "and aws.clusterId"]),
     ],
 )
 @pytest.mark.usefixtures("namespaces")
@@ -113,7 +126,7 @@ def test_a_team_must_install_with_what_an_administrator_prepared(apiserver, kube
     """Roles can be created only by somebody who holds the rights; with roles and CRDs there, a namespace's admin does the rest."""
     place = "--namespace=team-c"
     # What the built-in ClusterRole `admin` would grant; nobody fills that one in without a controller manager.
-    kinds = "secrets,services,serviceaccounts,deployments.apps,roles,rolebindings"
+    kinds = "secrets,configmaps,services,serviceaccounts,deployments.apps,roles,rolebindings"
     verbs = "get,list,watch,create,update,patch,delete"
     for binding in (
         ("role", "alice", f"--verb={verbs}", f"--resource={kinds}"),
@@ -131,3 +144,42 @@ def test_a_team_must_install_with_what_an_administrator_prepared(apiserver, kube
     server = (place, f"--kubeconfig={apiserver.kubeconfig}", "--kube-as-user=alice", "--set=watch.namespaces={team-c}")
     installed = helm("install", "demo", str(chart), *server, "--set=crds.install=false", "--set=rbac.create=false")
     assert installed.returncode == 0, installed.stderr
+
+
+@pytest.mark.usefixtures("crds", "namespaces")
+def test_sagemaker_examples_must_be_taken(apiserver, kubectl, chart):
+    """What docs/sagemaker.md tells to apply keeps to the schema and its rules, as it stands."""
+    folder = chart.parents[1] / "examples/kdd/sagemaker"
+    arguments = ("--dry-run=server", "--validate=strict", "--namespace=team-a", "-f", str(folder))
+    done = kubectl(apiserver, "apply", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("created") == 2
+
+
+@pytest.mark.usefixtures("crds", "namespaces")
+def test_operator_must_be_able_to_hold_an_object_and_to_make_none(apiserver, kubectl, template, chart):
+    """Server-side apply with the operator's rights puts a finalizer on and takes it away; it can't bring back what is gone."""
+    rendered = template("--set=watch.namespaces={team-b}", "--show-only=templates/rbac.yaml")
+    assert kubectl(apiserver, "apply", "-f", "-", stdin=rendered.stdout).returncode == 0
+    place = "--namespace=team-b"
+    example = chart.parents[1] / "examples/kdd/sagemaker/training-job.yaml"
+    created = kubectl(apiserver, "create", place, "-f", str(example), "--output=json")
+    assert created.returncode == 0, created.stderr
+    uid = json.loads(created.stdout)["metadata"]["uid"]
+
+    def applied(name: str, *finalizers: str):
+        body = {"apiVersion": "sagebrush.dev/v1alpha1", "kind": "TrainingJob"}
+        manifest = json.dumps(body | {"metadata": {"name": name, "uid": uid, "finalizers": finalizers}})
+        who = ("--as=system:serviceaccount:ml-system:demo-sagebrush", "--field-manager=sagebrush")
+        return kubectl(apiserver, "apply", "--server-side", "--validate=false", place, *who, "-f", "-", stdin=manifest)
+
+    def held() -> list[str]:
+        found = json.loads(kubectl(apiserver, "get", "trainingjob", "kdd", place, "--output=json").stdout)
+        return found["metadata"].get("finalizers", [])
+
+    assert (applied("kdd", "sagebrush.dev/sagemaker").stderr, held()) == ("", ["sagebrush.dev/sagemaker"])
+    assert (applied("kdd").stderr, held()) == ("", [])
+    assert kubectl(apiserver, "delete", "trainingjob", "kdd", place).returncode == 0
+    refused = applied("kdd", "sagebrush.dev/sagemaker")
+    assert refused.returncode != 0
+    assert "uid mismatch" in refused.stderr

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+ROLE = "arn:aws:iam::111122223333:role/sagebrush"
+
 
 def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [each for each in objects if each["kind"] == kind]
@@ -38,6 +40,7 @@ def test_default_install_must_hold_exactly_these_kinds(render):
     """A default install is these objects and no others."""
     assert sorted(each["kind"] for each in render()) == sorted(
         ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Service", "Deployment"]
+        + ["ConfigMap"]
         + ["CustomResourceDefinition"] * 2
     )
 
@@ -59,7 +62,7 @@ def test_operator_pod_must_meet_the_restricted_standard(render):
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
+    assert [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")] == ["/tmp"]
     assert container["resources"]["limits"]["memory"]
 
 
@@ -96,10 +99,22 @@ def test_default_settings_must_reach_the_operator(render):
         "SAGEBRUSH_SCALING_INTERVAL_SECONDS": "5",
         "SAGEBRUSH_RESYNC_SECONDS": "600",
         "SAGEBRUSH_WORKERS": "4",
+        "SAGEBRUSH_SLOW_RETRY_SECONDS": "300",
         "SAGEBRUSH_LOG_LEVEL": "info",
         "SAGEBRUSH_LOG_FORMAT": "json",
         "SAGEBRUSH_HTTP_PORT": "8080",
         "SAGEBRUSH_CLUSTER_DOMAIN": "cluster.local",
+        "SAGEBRUSH_AWS_REGION": "",
+        "SAGEBRUSH_CLUSTER_ID": "",
+        "SAGEBRUSH_SAGEMAKER_SERVER_IMAGE": "",
+        "SAGEBRUSH_NAMESPACE_ROLES": "",
+        "SAGEBRUSH_AWS_CALLS_PER_SECOND": "10",
+        "SAGEBRUSH_AWS_BURST": "20",
+        "SAGEBRUSH_SAGEMAKER_POLL_SECONDS": "15",
+        "SAGEBRUSH_SAGEMAKER_STEADY_POLL_SECONDS": "60",
+        "SAGEBRUSH_SAGEMAKER_WORKERS": "8",
+        "SAGEBRUSH_PRICE_TABLE": "/etc/sagebrush/prices/prices.yaml",
+        "AWS_STS_REGIONAL_ENDPOINTS": "regional",
         "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
         "POD_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
     }
@@ -116,6 +131,17 @@ def test_chosen_settings_must_reach_the_operator(render):
         "scaling.intervalSeconds=15",
         "controller.resyncSeconds=3600",
         "controller.workers=16",
+        "controller.slowRetrySeconds=60",
+        "aws.region=eu-central-1",
+        "aws.clusterId=production",
+        "aws.serverImage=111122223333.dkr.ecr.eu-central-1.amazonaws.com/server:2.0",
+        "aws.namespaceRoles.team-b=arn:aws:iam::111122223333:role/b",
+        "aws.namespaceRoles.team-a=arn:aws:iam::444455556666:role/path/a",
+        "aws.callsPerSecond=2",
+        "aws.burst=5",
+        "aws.pollSeconds=30",
+        "aws.steadyPollSeconds=300",
+        "aws.workers=2",
         "controller.clusterDomain=k8s.example.com",
         "logging.level=debug",
         "logging.format=text",
@@ -129,10 +155,22 @@ def test_chosen_settings_must_reach_the_operator(render):
         "SAGEBRUSH_SCALING_INTERVAL_SECONDS": "15",
         "SAGEBRUSH_RESYNC_SECONDS": "3600",
         "SAGEBRUSH_WORKERS": "16",
+        "SAGEBRUSH_SLOW_RETRY_SECONDS": "60",
         "SAGEBRUSH_LOG_LEVEL": "debug",
         "SAGEBRUSH_LOG_FORMAT": "text",
         "SAGEBRUSH_HTTP_PORT": "8080",
         "SAGEBRUSH_CLUSTER_DOMAIN": "k8s.example.com",
+        "SAGEBRUSH_AWS_REGION": "eu-central-1",
+        "SAGEBRUSH_CLUSTER_ID": "production",
+        "SAGEBRUSH_SAGEMAKER_SERVER_IMAGE": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/server:2.0",
+        "SAGEBRUSH_NAMESPACE_ROLES": "team-a=arn:aws:iam::444455556666:role/path/a,team-b=arn:aws:iam::111122223333:role/b",
+        "SAGEBRUSH_AWS_CALLS_PER_SECOND": "2",
+        "SAGEBRUSH_AWS_BURST": "5",
+        "SAGEBRUSH_SAGEMAKER_POLL_SECONDS": "30",
+        "SAGEBRUSH_SAGEMAKER_STEADY_POLL_SECONDS": "300",
+        "SAGEBRUSH_SAGEMAKER_WORKERS": "2",
+        "SAGEBRUSH_PRICE_TABLE": "/etc/sagebrush/prices/prices.yaml",
+        "AWS_STS_REGIONAL_ENDPOINTS": "regional",
     }
 
 
@@ -264,8 +302,12 @@ def test_operator_must_understand_every_setting(render):
 
     from sagebrush.config import Settings, settings_from
 
-    values = environment(render("--set", "prometheus.url=http://prometheus:9090"))
+    sets = ("prometheus.url=http://prometheus:9090", f"aws.namespaceRoles.team-a={ROLE}", "aws.clusterId=production")
+    values = environment(render(*(f"--set={each}" for each in sets)))
     given = {name: value for name, value in values.items() if isinstance(value, str)}
     read = {f"SAGEBRUSH_{name}".upper() for name in Settings.model_fields if not name.startswith("pod_")}
-    assert given.keys() == read - {"SAGEBRUSH_LEADER_ELECTION"}
-    settings_from(argparse.Namespace(), given)
+    assert {name for name in given if name.startswith("SAGEBRUSH_")} == read - {"SAGEBRUSH_LEADER_ELECTION"}
+    assert settings_from(argparse.Namespace(), given).roles_by_namespace() == {"team-a": ROLE}
+    settings_from(
+        argparse.Namespace(), {name: value for name, value in environment(render()).items() if isinstance(value, str)}
+    )

@@ -38,6 +38,19 @@ REFUSED = {
     "a variable without a name": ("extraEnv[0].value=x", "extraEnv"),
     "a toleration of no kind": ("tolerations[0].operator=Maybe", "tolerations"),
     "an affinity of no kind": ("affinity.nodes.x=y", "affinity"),
+    "a typo for AWS": ("aws.regoin=us-east-1", "regoin"),
+    "a region that is none": ("aws.region=frankfurt", "region"),
+    "a role by its name": ("aws.credentials.roleArn=sagebrush", "roleArn"),
+    "a namespace's role by its name": ("aws.namespaceRoles.team-a=sagebrush", "team-a"),
+    "a namespace without a role": ("aws.namespaceRoles.team-a=", "team-a"),
+    "a role of no namespace": ("aws.namespaceRoles.Team=arn:aws:iam::111122223333:role/x", "Team"),
+    "a typo in the credentials": ("aws.credentials.secret=keys", "secret"),
+    "no calls": ("aws.callsPerSecond=0", "callsPerSecond"),
+    "a server image without a registry": ("aws.serverImage=model-server:1", "serverImage"),
+    "a price in words": ("aws.prices.hosting.us-east-1.ml\\.m5\\.large=cheap", "hosting"),
+    "a price below nothing": ("aws.prices.training.us-east-1.ml\\.m5\\.large=-1", "training"),
+    "a price of no instance": ("aws.prices.hosting.us-east-1.m5=1", "m5"),
+    "a price table without a date": ("aws.prices.asOf=", "asOf"),
 }
 
 
@@ -78,8 +91,9 @@ def test_every_value_must_be_documented(chart):
     for number, line in enumerate(lines):
         is_key = line.strip() and not line.strip().startswith("#")
         opens_section = line.endswith(":")
-        in_resources = any(word in line for word in ("cpu:", "memory:"))
-        if is_key and not opens_section and not in_resources and not lines[number - 1].strip().startswith("#"):
+        # Entries of resources and of the price table: what they are stands above the whole.
+        in_block = any(word in line for word in ("cpu:", "memory:", " ml."))
+        if is_key and not opens_section and not in_block and not lines[number - 1].strip().startswith("#"):
             bare.append(line)
     assert bare == []
 

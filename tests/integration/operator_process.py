@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.integration.kube import wait_for
@@ -28,12 +29,22 @@ def free_port() -> int:
 class OperatorProcess:
     """`sagebrush run`, its HTTP address and its log."""
 
-    def __init__(self, *, kubeconfig: Path, folder: Path, lease_namespace: str, name: str, flags: list[str]) -> None:
+    def __init__(
+        self,
+        *,
+        kubeconfig: Path,
+        folder: Path,
+        lease_namespace: str,
+        name: str,
+        flags: list[str],
+        environment: Mapping[str, str],
+    ) -> None:
         self.name = name
         self.port = free_port()
         self.log = folder / f"{name}.log"
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **environment,
             "KUBECONFIG": str(kubeconfig),
             "POD_NAME": name,
             "POD_NAMESPACE": lease_namespace,
@@ -102,7 +113,12 @@ class Operators:
         self.started: list[OperatorProcess] = []
 
     def start(
-        self, *flags: str, lease_namespace: str, kubeconfig: Path | None = None, ready: bool = True
+        self,
+        *flags: str,
+        lease_namespace: str,
+        kubeconfig: Path | None = None,
+        ready: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> OperatorProcess:
         """Start one; returns once it is ready, unless told not to wait."""
         operator = OperatorProcess(
@@ -111,6 +127,7 @@ class Operators:
             lease_namespace=lease_namespace,
             name=f"operator-{next(self._numbers)}",
             flags=list(flags),
+            environment=environment or {},
         )
         self.started.append(operator)
         if ready:

@@ -109,7 +109,7 @@ def test_metrics_must_tell_what_the_operator_does(kube: Kube, namespace: str, op
         ("sagebrush_reconcile_errors_total", invalid),
     ):
         wait_for(lambda name=name, labels=labels: running.metric(name, **labels) >= 1, f"{name} of {labels}")
-    wait_for(lambda: running.metric("sagebrush_queue_depth") == 0, "an empty queue")
+    wait_for(lambda: running.metric("sagebrush_queue_depth", backend="Cluster") == 0, "an empty queue")
     assert "sagebrush_queue_depth" in running.get("/metrics")[1]
 
 

@@ -1,15 +1,17 @@
 {{/* What the operator does in every namespace it watches, whether a ClusterRole or Roles grant it. */}}
 {{- define "sagebrush.rules" -}}
-# What users want: list at start and at each resync, watch in between. Never got one by one, and a spec is never written.
+# What users want: list at start and at each resync, watch in between. Never got one by one. patch is for the finalizer of
+# backend SageMaker alone, by server-side apply of metadata.finalizers: what was made in AWS is removed before the object
+# goes. A spec is never written.
 - apiGroups: [sagebrush.dev]
   resources: [trainingjobs, modelendpoints]
-  verbs: [list, watch]
+  verbs: [list, watch, patch]
 # Reports: status is written by server-side apply, which is a patch.
 - apiGroups: [sagebrush.dev]
   resources: [trainingjobs/status, modelendpoints/status]
   verbs: [patch]
-# Writes no finalizer: where the OwnerReferencesPermissionEnforcement admission plugin is on, an ownerReference with
-# blockOwnerDeletion takes update on the owner's finalizers.
+# Where the OwnerReferencesPermissionEnforcement admission plugin is on, an ownerReference with blockOwnerDeletion takes
+# update on the owner's finalizers.
 - apiGroups: [sagebrush.dev]
   resources: [trainingjobs/finalizers, modelendpoints/finalizers]
   verbs: [update]
@@ -45,11 +47,16 @@
   verbs: [create]
 {{- end -}}
 
-{{/* What the whole cluster takes beside: to hear of the operator's kinds when they are installed or changed later. */}}
+{{/* What the whole cluster takes beside: to hear of the operator's kinds when they come or change, and which cluster it is. */}}
 {{- define "sagebrush.discoveryRules" -}}
 # kopf lists and then watches these when it serves the whole cluster, and looks anew at which kinds there are when one
-# changes. (Namespaces it doesn't ask for: one stream serves them all. With named namespaces it asks for neither.)
+# changes. (Namespaces it doesn't list: one stream serves them all. With named namespaces it asks for neither.)
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [list, watch]
+# Its uid is the cluster's id in the tags of what is made in AWS, where the values give none: get, of this one alone.
+- apiGroups: [""]
+  resources: [namespaces]
+  resourceNames: [kube-system]
+  verbs: [get]
 {{- end -}}

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from sagebrush.api.aws_limits import LIMITS
-from sagebrush.api.meta import ApiModel
+from sagebrush.api.meta import ApiModel, rules
 
 
 def limited(shape: str, *, service: str = "sagemaker") -> FieldInfo:
@@ -19,10 +19,21 @@ def limited(shape: str, *, service: str = "sagemaker") -> FieldInfo:
 RoleArn = Annotated[str, limited("RoleArn")]
 S3Uri = Annotated[str, Field(max_length=LIMITS["sagemaker.S3Uri"]["max_length"], pattern=r"^s3://[^/ ]+/?[^ ]*$")]
 KmsKey = Annotated[str, limited("KmsKeyId")]
-Region = Annotated[str, Field(max_length=32, pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]+$")]
+Region = Annotated[str, Field(max_length=32, pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$")]
 InstanceType = Annotated[str, Field(min_length=4, max_length=63, pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
 """Any: AWS has new ones every month, and refuses by itself what it has not."""
-Tags = Annotated[dict[str, Annotated[str, limited("TagValue")]], Field(max_length=40)]
+Tags = Annotated[
+    dict[str, Annotated[str, limited("TagValue")]],
+    Field(
+        max_length=40,
+        json_schema_extra=rules(
+            (
+                "self.all(key, !key.startsWith('sagebrush.dev/'))",
+                "tags: keys that begin with sagebrush.dev/ are the operator's own",
+            ),
+        ),
+    ),
+]
 DeletionPolicy = Literal["Delete", "Retain"]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from sagebrush.api.aws import AwsLocation, InstanceType, KmsKey, S3Uri, limited
+from sagebrush.api.aws_limits import LIMITS
 from sagebrush.api.meta import ApiModel, Duration, Text, described_in, list_map, rules
 from sagebrush.api.model import Model
 from sagebrush.api.scaling import Scaling, ScalingStatus
@@ -16,7 +17,7 @@ _ONE_COMPUTE = "has(self.instanceType) != has(self.serverless)"
 class Serverless(ApiModel):
     """A variant without instances: AWS starts containers as requests come."""
 
-    memory_size_in_mb: Annotated[int, limited("ServerlessMemorySizeInMB")] = 2048
+    memory_size_in_mb: Annotated[int, limited("ServerlessMemorySizeInMB"), Field(multiple_of=1024)] = 2048
     """Memory in MB: 1024, 2048, 3072, 4096, 5120 or 6144."""
     max_concurrency: Annotated[int, limited("ServerlessMaxConcurrency")] = 20
     """Most requests at the same time."""
@@ -36,6 +37,14 @@ class Variant(ApiModel):
                 "a serverless variant has no replicas: set serverless.maxConcurrency",
             ),
             ("!has(self.scaling) || self.replicas == 1", "replicas is owned by scaling here: change its bounds"),
+            (
+                "!has(self.model) || !has(self.model.artifact) || self.model.artifact.uri.startsWith('s3://') && !has(self.model.artifact.sha256)",
+                "model.artifact: SageMaker takes s3:// only, and verifies no sha256",
+            ),
+            (
+                "!has(self.model) || !has(self.model.container) || !has(self.model.container.metricsPort) && self.model.container.imagePullPolicy == 'IfNotPresent'",
+                "model.container: metricsPort and imagePullPolicy are honoured by backend: Cluster only",
+            ),
         )
     )
 
@@ -60,7 +69,7 @@ class DataCapture(ApiModel):
 
     sampling_percentage: Annotated[int, limited("SamplingPercentage")]
     """Share of the requests that is kept."""
-    destination_uri: S3Uri
+    destination_uri: Annotated[S3Uri, Field(max_length=LIMITS["sagemaker.DestinationS3Uri"]["max_length"])]
     """Prefix in S3."""
     kms_key_id: KmsKey | None = None
     """Key that encrypts what is kept."""
@@ -144,6 +153,10 @@ class SageMakerHosting(AwsLocation):
             (
                 "has(self.variants) ? !has(self.instanceType) && !has(self.serverless) : " + _ONE_COMPUTE,
                 "give exactly one of instanceType, serverless and variants",
+            ),
+            (
+                "!has(self.serverless) || !has(self.volumeSizeGiB) && !has(self.modelDownloadTimeout)",
+                "volumeSizeGiB and modelDownloadTimeout: remove them, a serverless endpoint has neither",
             ),
             (
                 "!has(oldSelf.name) && !has(self.name) || has(oldSelf.name) && has(self.name) && self.name == oldSelf.name",

@@ -30,6 +30,7 @@ _KEPT = (
     "minLength",
     "minProperties",
     "minimum",
+    "multipleOf",
     "pattern",
     "required",
     "type",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sagebrush.api.model import Model
 from sagebrush.api.model_endpoint import ModelEndpointSpec
 from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus, TrainingPhase
 from sagebrush.core.conditions import READY, Outlook, Reason, find
@@ -36,15 +37,20 @@ class ResolvedModel:
 
 def resolve_model(spec: ModelEndpointSpec, job: SourceJob | None) -> ResolvedModel | Finding:
     """The model to serve, or what it still waits for."""
-    container = spec.model.container
+    return resolve(spec.model, job)
+
+
+def resolve(model: Model, job: SourceJob | None) -> ResolvedModel | Finding:
+    """The same for the model of one variant."""
+    container = model.container
     image = container.image if container else None
     pull_policy = container.image_pull_policy if container else "IfNotPresent"
-    if spec.model.training_job_ref is None:
-        artifact = spec.model.artifact
+    if model.training_job_ref is None:
+        artifact = model.artifact
         return ResolvedModel(
             artifact.uri if artifact else None, artifact.sha256 if artifact else None, image, pull_policy
         )
-    name = spec.model.training_job_ref.name
+    name = model.training_job_ref.name
     if job is None:
         return Finding(
             Reason.TRAINING_JOB_NOT_FOUND, f"waiting for TrainingJob {name}, which does not exist in this namespace yet"

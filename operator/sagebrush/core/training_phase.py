@@ -200,9 +200,12 @@ def _artifact(observed: Observed) -> tuple[ModelArtifact | None, str | None]:
     if report.get("artifact") is None:
         return None, None
     try:
-        return ModelArtifact.model_validate(report["artifact"]), None
+        artifact = ModelArtifact.model_validate(report["artifact"])
     except ValueError as error:
         return None, f"the agent's report can't be read: {error}"
+    if artifact.sha256 is None or artifact.size_bytes is None:
+        return None, "the agent's report can't be read: the artifact has no sha256 or no sizeBytes"
+    return artifact, None
 
 
 def _completed(observed: Observed, times: Mapping[TrainingPhase, datetime]) -> Finding:

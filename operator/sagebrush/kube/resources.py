@@ -37,6 +37,7 @@ PODS = Resource("v1", "Pod", "pods")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
+NAMESPACES = Resource("v1", "Namespace", "namespaces")
 
 OWN = (TRAINING_JOBS, MODEL_ENDPOINTS)
 CHILDREN = (JOBS, DEPLOYMENTS, SERVICES, ENDPOINT_SLICES, PODS)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from sagebrush.core.scaling.policy import Decision, ScalingReason
+from sagebrush.metrics.aws import AwsMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -34,7 +35,8 @@ class OperatorMetrics:
         self._errors = Counter(
             "sagebrush_reconcile_errors", "Passes that failed, by class of error.", ("kind", "class"), registry=registry
         )
-        self._queue = Gauge("sagebrush_queue_depth", "Objects that wait for a pass.", registry=registry)
+        self._queue = Gauge("sagebrush_queue_depth", "Objects that wait for a pass.", ("backend",), registry=registry)
+        self._aws = AwsMetrics(registry)
         self._desired = Gauge(
             "sagebrush_scaler_desired_replicas", "Replicas that the scaler chose.", _ENDPOINT, registry=registry
         )
@@ -72,9 +74,14 @@ class OperatorMetrics:
         """A pass ended in an error of the class."""
         self._errors.labels(kind, error_class).inc()
 
-    def queued(self, depth: int) -> None:
-        """The number of objects that wait."""
-        self._queue.set(depth)
+    def queued(self, depth: int, *, backend: str) -> None:
+        """The number of objects of a backend that wait."""
+        self._queue.labels(backend).set(depth)
+
+    @property
+    def aws(self) -> AwsMetrics:
+        """What is told of calls to AWS."""
+        return self._aws
 
     def decided(
         self,

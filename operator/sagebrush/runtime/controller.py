@@ -4,52 +4,78 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
+from sagebrush.api.meta import Backend
 from sagebrush.backends.base import Kind
+from sagebrush.backends.sagemaker.base import Gateway
 from sagebrush.core.conditions import Reason
 from sagebrush.core.plan import ErrorClass, Failed, Plan, SpecError
 from sagebrush.core.resource import Key, Manifest, Meta, dig
+from sagebrush.core.sagemaker.calls import AwsError
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.events import EventRecorder
 from sagebrush.metrics.exporter import OperatorMetrics
+from sagebrush.runtime.dispatch import backend_of
 from sagebrush.runtime.executor import Executor, error_class
 from sagebrush.runtime.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-_SLOW_RETRY_SECONDS = 300.0
+SLOW_RETRY_SECONDS = 300.0
+_BUSY_RETRY_SECONDS = 5.0
 _REFUSED_FOR = timedelta(minutes=10)
-_QUIET_FAILURES = 2
-_REASONS = {
-    ErrorClass.INVALID: Reason.INVALID_SPEC,
-    ErrorClass.DENIED: Reason.PERMISSION_DENIED,
-    ErrorClass.TRANSIENT: Reason.APPLY_FAILED,
-    ErrorClass.BUG: Reason.APPLY_FAILED,
+_FOR_EVER = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """How a class of errors is answered: what status says of it, after how many in a row, and how soon it is tried again."""
+
+    reason: Reason
+    quiet: int = 0
+    slow: bool = False
+    at_least_seconds: float = 0.0
+
+
+# Most transient errors mend themselves at once: nothing to tell yet.
+_RESPONSES = {
+    ErrorClass.INVALID: _Response(Reason.INVALID_SPEC, slow=True),
+    ErrorClass.DENIED: _Response(Reason.PERMISSION_DENIED, slow=True),
+    ErrorClass.QUOTA: _Response(Reason.QUOTA_EXCEEDED, slow=True),
+    ErrorClass.BUSY: _Response(Reason.UPDATING, quiet=_FOR_EVER, at_least_seconds=_BUSY_RETRY_SECONDS),
+    ErrorClass.THROTTLED: _Response(Reason.THROTTLED, quiet=4),
+    ErrorClass.TRANSIENT: _Response(Reason.APPLY_FAILED, quiet=2),
+    ErrorClass.BUG: _Response(Reason.APPLY_FAILED),
 }
 
 
 class Controller:
-    """Reconciles keys with a number of workers; never the same key twice at once."""
+    """Reconciles the objects of one backend with a number of workers; never the same key twice at once."""
 
     def __init__(
         self,
         *,
+        backend: Backend,
         queue: WorkQueue[Key],
         cache: Cache,
         client: Client,
         kinds: Mapping[str, Kind],
         recorder: EventRecorder,
         metrics: OperatorMetrics,
+        gateway: Gateway | None = None,
+        slow_retry_seconds: float = SLOW_RETRY_SECONDS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._queue, self._cache, self._client = queue, cache, client
+        self._backend, self._queue, self._cache, self._client = backend, queue, cache, client
         self._kinds, self._recorder, self._metrics, self._clock = kinds, recorder, metrics, clock
-        self._executor = Executor(client, cache)
+        self._executor = Executor(client, cache, gateway)
+        self._slow_retry_seconds = slow_retry_seconds
         self._refused: dict[Key, tuple[str, int, datetime]] = {}
 
     async def run(self, *, workers: int) -> None:
@@ -74,11 +100,12 @@ class Controller:
                 self._queue.done(key)
                 duration = timedelta(seconds=time.perf_counter() - started)
                 self._metrics.reconciled(key.kind, outcome=outcome, duration=duration)
-                self._metrics.queued(len(self._queue))
+                self._metrics.queued(len(self._queue), backend=self._backend)
 
     def _failed(self, key: Key, failed: Failed) -> None:
-        slow = failed.error_class in (ErrorClass.DENIED, ErrorClass.INVALID)
-        seconds = self._queue.retry(key, at_least_seconds=_SLOW_RETRY_SECONDS if slow else 0.0)
+        response = _RESPONSES[failed.error_class]
+        least = self._slow_retry_seconds if response.slow else response.at_least_seconds
+        seconds = self._queue.retry(key, at_least_seconds=least)
         self._metrics.failed(key.kind, error_class=failed.error_class)
         log.warning(
             "%s; again in %.1f s", failed.message, seconds, extra={"key": str(key), "class": str(failed.error_class)}
@@ -88,26 +115,28 @@ class Controller:
         """One pass; the outcome for the metrics."""
         body = self._cache.get(key)
         kind = self._kinds[key.kind]
-        if body is None:
+        if body is None or backend_of(body) is not self._backend:
             kind.forget(key)
             self._refused.pop(key, None)
-            if key.kind == "ModelEndpoint":
+            if body is None and key.kind == "ModelEndpoint":
                 self._metrics.forget(key.namespace, endpoint=key.name)
             self._queue.forget(key)
             return "gone"
         meta, now = Meta.of(body), self._clock()
         if self._is_refused(key, meta, now=now):
             return "stalled"
-        plan = await self._plan(key, body, meta, now=now)
-        failed = await self._executor.run(plan.actions, key=key)
-        if failed and failed.error_class is ErrorClass.TRANSIENT and self._queue.attempts(key) < _QUIET_FAILURES:
-            self._failed(key, failed)  # most mend themselves at once: nothing to tell yet
-            return "error"
+        plan, failed = await self._planned(key, body, meta, now=now)
         if not failed:
+            failed = await self._executor.run(plan.actions, key=key)
+        response = _RESPONSES[failed.error_class] if failed else None
+        if failed and response and self._queue.attempts(key) < response.quiet:
+            self._failed(key, failed)
+            return "error"
+        if not failed or not response:
             kind.acted(meta, plan)
             self._show(key, body, plan, now=now)
         else:
-            reason = str(_REASONS[failed.error_class])
+            reason = str(response.reason)
             final = failed.error_class is ErrorClass.INVALID
             if final:  # the others are counted where they are put in line again
                 self._refuse(key, meta, now=now)
@@ -120,6 +149,13 @@ class Controller:
         if plan.requeue_after is not None:
             self._queue.add_after(key, plan.requeue_after.total_seconds())
         return "ok"
+
+    async def _planned(self, key: Key, body: Manifest, meta: Meta, *, now: datetime) -> tuple[Plan[Any], Failed | None]:
+        """The plan; an empty one and the failure where AWS would not be looked at."""
+        try:
+            return await self._plan(key, body, meta, now=now), None
+        except AwsError as error:
+            return Plan(status=None), Failed(error_class(error), str(error))
 
     async def _plan(self, key: Key, body: Manifest, meta: Meta, *, now: datetime) -> Plan[Any]:
         kind = self._kinds[key.kind]

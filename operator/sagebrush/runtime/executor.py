@@ -2,14 +2,25 @@
 
 import logging
 
+from sagebrush.backends.sagemaker.base import Gateway
 from sagebrush.core.plan import Action, Apply, ErrorClass, Failed
 from sagebrush.core.resource import Key
-from sagebrush.core.sagemaker.calls import Call
+from sagebrush.core.sagemaker.calls import AwsError, Call, Problem
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.resources import BY_KIND
 
 log = logging.getLogger(__name__)
+
+
+_OF_PROBLEM = {
+    # A name that is taken, or a thing that is not there: the next look tells whose, or finds it.
+    Problem.INVALID: ErrorClass.INVALID,
+    Problem.QUOTA: ErrorClass.QUOTA,
+    Problem.BUSY: ErrorClass.BUSY,
+    Problem.THROTTLED: ErrorClass.THROTTLED,
+    Problem.DENIED: ErrorClass.DENIED,
+}
 
 
 def error_class(error: Exception) -> ErrorClass:
@@ -21,29 +32,31 @@ def error_class(error: Exception) -> ErrorClass:
             return ErrorClass.DENIED
         if error.status in (404, 409, 410, 429) or error.status >= 500 or error.status == 0:
             return ErrorClass.TRANSIENT
+    if isinstance(error, AwsError):
+        return _OF_PROBLEM.get(error.problem, ErrorClass.TRANSIENT)
     if isinstance(error, OSError | TimeoutError):
         return ErrorClass.TRANSIENT
     return ErrorClass.BUG
 
 
 class Executor:
-    """Acts through the client, and tells the cache what came of it."""
+    """Acts through the client, and tells the cache what came of it; calls to AWS go through the gateway."""
 
-    def __init__(self, client: Client, cache: Cache) -> None:
-        self._client, self._cache = client, cache
+    def __init__(self, client: Client, cache: Cache, gateway: Gateway | None = None) -> None:
+        self._client, self._cache, self._gateway = client, cache, gateway
 
     async def run(self, actions: tuple[Action, ...], *, key: Key) -> Failed | None:
         """Carry out *actions*; the first failure, or None."""
         for action in actions:
             try:
                 await self._act(action, key=key)
-            except (ApiError, OSError, TimeoutError) as error:
+            except (ApiError, AwsError, OSError, TimeoutError) as error:
                 what = (
                     f"{action.manifest['kind']} {action.manifest['metadata']['name']}"
                     if isinstance(action, Apply)
                     else str(action)
                 )
-                said = error.message if isinstance(error, ApiError) else repr(error)
+                said = error.message if isinstance(error, ApiError | AwsError) else repr(error)
                 return Failed(error_class(error), f"{what}: {said}")
         return None
 
@@ -55,6 +68,19 @@ class Executor:
             log.info("applied %s %s", action.manifest["kind"], metadata["name"], extra={"key": str(key)})
             return
         if isinstance(action, Call):
-            raise TypeError(f"nobody here can call {action}")
+            await self._call(action, key=key)
+            return
         await self._client.delete(BY_KIND[action.kind], namespace=action.namespace, name=action.name)
         log.info("deleted %s %s", action.kind, action.name, extra={"key": str(key)})
+
+    async def _call(self, call: Call, *, key: Key) -> None:
+        if self._gateway is None:
+            raise TypeError(f"this backend makes no calls to AWS: {call}")
+        try:
+            await self._gateway.act(call)
+        except AwsError as error:
+            if error.problem not in call.fine:
+                raise
+            log.info("%s: %s, which is as well", call, error.message, extra={"key": str(key)})
+            return
+        log.info("called %s", call, extra={"key": str(key)})

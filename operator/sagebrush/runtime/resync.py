@@ -10,7 +10,7 @@ from sagebrush.core.resource import Key
 from sagebrush.kube.cache import Cache, owner_key
 from sagebrush.kube.client import Client
 from sagebrush.kube.resources import CHILDREN, OWN
-from sagebrush.runtime.workqueue import WorkQueue
+from sagebrush.runtime.dispatch import Line
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _FIRST_SECONDS = 15.0
 class Resync:
     """Level-triggering's second leg: whatever events were lost, the lists find."""
 
-    def __init__(self, *, client: Client, cache: Cache, queue: WorkQueue[Key], namespaces: Sequence[str]) -> None:
+    def __init__(self, *, client: Client, cache: Cache, queue: Line, namespaces: Sequence[str]) -> None:
         self._client, self._cache, self._queue = client, cache, queue
         self._namespaces: Sequence[str | None] = namespaces or [None]
 

@@ -40,13 +40,14 @@ def test_metrics_must_count_passes_errors_and_the_queue() -> None:
     metrics.reconciled("ModelEndpoint", outcome="Done", duration=timedelta(milliseconds=20))
     metrics.reconciled("ModelEndpoint", outcome="Done", duration=timedelta(milliseconds=30))
     metrics.failed("TrainingJob", error_class="Transient")
-    metrics.queued(7)
+    metrics.queued(7, backend="Cluster")
     assert samples(metrics) == {
         ("sagebrush_reconciles_total", "kind=ModelEndpoint", "outcome=Done"): 2,
         ("sagebrush_reconcile_duration_seconds_count", "kind=ModelEndpoint"): 2,
         ("sagebrush_reconcile_duration_seconds_sum", "kind=ModelEndpoint"): 0.05,
         ("sagebrush_reconcile_errors_total", "class=Transient", "kind=TrainingJob"): 1,
-        ("sagebrush_queue_depth",): 7,
+        ("sagebrush_queue_depth", "backend=Cluster"): 7,
+        ("sagebrush_aws_budget_wait_seconds_total",): 0,
     }
 
 
@@ -57,7 +58,7 @@ def test_metrics_must_show_what_the_scaler_sees() -> None:
     decide(metrics, decision())
     labels = ("endpoint=kdd", "namespace=shop")
     assert samples(metrics) == {
-        ("sagebrush_queue_depth",): 0,
+        ("sagebrush_aws_budget_wait_seconds_total",): 0,
         ("sagebrush_scaler_desired_replicas", *labels): 4,
         ("sagebrush_scaler_observed_requests_per_minute", *labels): 6210,
         ("sagebrush_scaler_target_requests_per_minute", *labels): 2000,
@@ -92,5 +93,5 @@ def test_metrics_must_forget_a_deleted_endpoint_and_no_other() -> None:
 
 def test_metrics_must_not_share_a_registry() -> None:
     """Two operators in one process, as in tests, do not meet."""
-    OperatorMetrics().queued(1)
-    assert samples(OperatorMetrics()) == {("sagebrush_queue_depth",): 0}
+    OperatorMetrics().queued(1, backend="Cluster")
+    assert samples(OperatorMetrics()) == {("sagebrush_aws_budget_wait_seconds_total",): 0}

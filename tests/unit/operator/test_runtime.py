@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from sagebrush.api.meta import Backend
 from sagebrush.backends.cluster import ClusterModelEndpoints, ClusterTrainingJobs
 from sagebrush.core.plan import ErrorClass
 from sagebrush.core.resource import Key, Manifest
@@ -185,6 +186,7 @@ class World:
         )
         jobs = ClusterTrainingJobs(cache=self.cache, client=self.client, defaults=DEFAULTS)
         self.controller = Controller(
+            backend=Backend.CLUSTER,
             queue=self.queue,
             cache=self.cache,
             client=self.client,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sagebrush.api.model_endpoint import Scaling, ScalingDecision, ScalingTarget
+from sagebrush.api.scaling import Scaling, ScalingDecision, ScalingTarget
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, ScalingReason, decide, demand_of
 from sagebrush.core.scaling.window import Problem, Reading, unknown

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagebrush.api.model_endpoint import Scaling, ScalingTarget
+from sagebrush.api.scaling import Scaling, ScalingTarget
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, decide
 from sagebrush.core.scaling.window import Problem, Reading

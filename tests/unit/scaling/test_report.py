@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sagebrush.api.model_endpoint import Scaling, ScalingTarget
+from sagebrush.api.scaling import Scaling, ScalingTarget
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, ScalingReason
 from sagebrush.core.scaling.report import status_of

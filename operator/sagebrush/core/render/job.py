@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagebrush.api.meta import PodSettings, parse_duration
-from sagebrush.api.training_job import Channel, TrainingJobSpec
+from sagebrush.api.training_inputs import Channel
+from sagebrush.api.training_job import TrainingJobSpec
 from sagebrush.core import naming
 from sagebrush.core.render import pod
 from sagebrush.core.resource import Manifest, Meta

@@ -42,7 +42,11 @@ class AwsDefaults:
 
 
 def account_of(meta: Meta, location: AwsLocation, defaults: AwsDefaults) -> Account:
-    """Region and role for this object. Raises SpecError where no region is known."""
+    """Region and role for this object. Raises SpecError where the operator's settings leave something open."""
+    if not defaults.cluster_id:
+        raise SpecError(
+            "the operator may not read namespace kube-system and so does not know which cluster this is: set its --cluster-id"
+        )
     region = location.region or defaults.region
     if region is None:
         raise SpecError(

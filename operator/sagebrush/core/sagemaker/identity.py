@@ -33,7 +33,12 @@ def uid_mark(meta: Meta) -> str:
 
 def revision_name(meta: Meta, content: Any) -> str:
     """Name of an immutable thing (model, endpoint configuration) with this content: the same content, the same name."""
-    return _joined(meta, f"{uid_mark(meta)[1:]}{revision_of(content)}")
+    return name_of_revision(meta, revision_of(content))
+
+
+def name_of_revision(meta: Meta, revision: str) -> str:
+    """The same, from the content hash: what finds a revision that no status remembers."""
+    return _joined(meta, f"{uid_mark(meta)[1:]}{revision}")
 
 
 def revision_of(content: Any) -> str:

@@ -59,6 +59,8 @@ class ScalingReason(StrEnum):
     """Request metrics of some replicas or times are missing: may scale out, never in."""
     METRICS_FILLING = "MetricsFilling"
     """Request metrics do not reach back far enough yet: may scale out, never in."""
+    ENDPOINT_BUSY = "EndpointBusy"
+    """SageMaker takes no change of the number at present: it is held until it does."""
 
 
 _REASON_OF = {

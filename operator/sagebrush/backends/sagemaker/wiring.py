@@ -1,0 +1,108 @@
+"""Builds the SageMaker backend from the operator's settings."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Protocol
+
+from sagebrush.backends.base import Kind
+from sagebrush.backends.cluster import MetricsSource
+from sagebrush.backends.sagemaker.budget import TokenBucket
+from sagebrush.backends.sagemaker.clients import Clients, default_region
+from sagebrush.backends.sagemaker.endpoints import SageMakerModelEndpoints
+from sagebrush.backends.sagemaker.gateway import AwsGateway
+from sagebrush.backends.sagemaker.prices import PriceFile
+from sagebrush.backends.sagemaker.training_jobs import SageMakerTrainingJobs
+from sagebrush.core.resource import Manifest, dig
+from sagebrush.core.sagemaker.defaults import AwsDefaults, Polling
+from sagebrush.kube.cache import Cache
+from sagebrush.kube.client import ApiError, Client
+from sagebrush.kube.resources import NAMESPACES
+from sagebrush.metrics.aws import AwsMetrics
+
+log = logging.getLogger(__name__)
+
+_THREADS_BESIDE_WORKERS = 4
+
+
+class Settings(Protocol):
+    """The part of the operator's settings that this backend reads; see :class:`sagebrush.config.Settings`."""
+
+    @property
+    def aws_region(self) -> str: ...
+    @property
+    def cluster_id(self) -> str: ...
+    @property
+    def sagemaker_server_image(self) -> str: ...
+    @property
+    def aws_calls_per_second(self) -> float: ...
+    @property
+    def aws_burst(self) -> int: ...
+    @property
+    def sagemaker_poll_seconds(self) -> float: ...
+    @property
+    def sagemaker_steady_poll_seconds(self) -> float: ...
+    @property
+    def sagemaker_workers(self) -> int: ...
+    @property
+    def price_table(self) -> str: ...
+    def roles_by_namespace(self) -> dict[str, str]: ...
+
+
+class SageMaker:
+    """The gateway and the two kinds."""
+
+    def __init__(self, settings: Settings, *, cache: Cache, requests: MetricsSource, metrics: AwsMetrics) -> None:
+        self._settings = settings
+        self._cluster_id = settings.cluster_id
+        self._region = settings.aws_region or default_region()
+        self._prices = PriceFile(settings.price_table)
+        self.gateway = AwsGateway(
+            clients=Clients(),
+            metrics=metrics,
+            budget=lambda: TokenBucket(rate=settings.aws_calls_per_second, burst=settings.aws_burst),
+            threads=settings.sagemaker_workers + _THREADS_BESIDE_WORKERS,
+        )
+        self.kinds: Mapping[str, Kind] = {
+            "TrainingJob": SageMakerTrainingJobs(gateway=self.gateway, defaults=self.defaults),
+            "ModelEndpoint": SageMakerModelEndpoints(
+                gateway=self.gateway, defaults=self.defaults, cache=cache, metrics=requests
+            ),
+        }
+
+    async def identify(self, client: Client) -> None:
+        """Find out which cluster this is, where the settings do not say it."""
+        if self._cluster_id:
+            return
+        try:
+            found = await client.get(NAMESPACES, namespace="", name="kube-system")
+            self._cluster_id = dig(found, "metadata", "uid", default="")
+        except (ApiError, OSError, TimeoutError) as error:
+            log.warning("backend SageMaker needs --cluster-id: namespace kube-system can't be read (%s)", error)
+
+    def defaults(self) -> AwsDefaults:
+        """What decisions depend on, with the prices as they stand now."""
+        settings = self._settings
+        active = timedelta(seconds=settings.sagemaker_poll_seconds)
+        return AwsDefaults(
+            cluster_id=self._cluster_id,
+            region=self._region,
+            server_image=settings.sagemaker_server_image or None,
+            namespace_roles=settings.roles_by_namespace(),
+            polling=Polling(
+                active=active,
+                steady=timedelta(seconds=settings.sagemaker_steady_poll_seconds),
+                after_change=min(Polling().after_change, active),
+            ),
+            prices=self._prices.table(),
+        )
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.gateway.close()
+
+
+def is_scaled(body: Manifest) -> bool:
+    """Whether new request metrics are news for this endpoint."""
+    policies = [each.get("scaling") for each in (body["spec"], *dig(body, "spec", "sageMaker", "variants", default=[]))]
+    return any(policy and policy.get("engine", "Sagebrush") == "Sagebrush" for policy in policies)

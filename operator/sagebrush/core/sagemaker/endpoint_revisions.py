@@ -1,0 +1,132 @@
+"""The revisions of an endpoint that are kept: recorded, rolled back to, and collected in two phases. Pure.
+
+AWS deletes an endpoint configuration or a model that is in use without a word, and then can't patch the endpoint any
+more; so nothing is deleted that the endpoint has, is getting, was last asked to get, or should have.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sagebrush.api.sagemaker_hosting import Revision, UpdateAttempt
+from sagebrush.core.resource import Meta
+from sagebrush.core.sagemaker.calls import Resource
+from sagebrush.core.sagemaker.endpoint_request import Content
+from sagebrush.core.sagemaker.endpoint_state import Seen
+from sagebrush.core.sagemaker.identity import is_ours
+
+COLLECT_AFTER = timedelta(minutes=2)
+"""Time for which a revision must have been out of use before it is removed."""
+_MOST_KEPT = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What AWS has under our names: Describe's or List's entries with their tags, by name; None where there is no such thing."""
+
+    configs: Mapping[str, Resource | None]
+    models: Mapping[str, Resource | None]
+
+
+def in_use(seen: Seen | None, *, desired: str, last: UpdateAttempt | None) -> frozenset[str]:
+    """The endpoint configurations that must stay."""
+    names = {desired}
+    if seen:
+        names |= {seen.config, seen.pending_config or ""}
+    if last:
+        names.add(last.endpoint_config)
+    return frozenset(names - {""})
+
+
+def recorded(before: Sequence[Revision], content: Content, *, now: datetime) -> list[Revision]:
+    """With the revision of this content, newest last; one that is known keeps its place."""
+    if any(each.revision == content.revision for each in before):
+        return list(before)
+    containers = [model.parameters["PrimaryContainer"] for model in content.models]
+    return [
+        *before,
+        Revision(
+            revision=content.revision,
+            endpoint_config=content.config_name,
+            models=[model.name for model in content.models],
+            variants=[variant["VariantName"] for variant in content.variants],
+            images=[container["Image"][:1024] for container in containers],
+            artifacts=[container["ModelDataUrl"] for container in containers if "ModelDataUrl" in container],
+            created=now.replace(microsecond=0),
+        ),
+    ]
+
+
+def recovered(revision: str, config: Resource) -> Revision:
+    """A revision that no status remembers, from its endpoint configuration."""
+    body: Mapping[str, Any] = config.body
+    variants = body.get("ProductionVariants") or []
+    return Revision(
+        revision=revision,
+        endpoint_config=body["EndpointConfigName"],
+        models=sorted({variant["ModelName"] for variant in variants if variant.get("ModelName")}),
+        variants=[variant["VariantName"] for variant in variants],
+        created=body["CreationTime"],
+    )
+
+
+def marked(revisions: Sequence[Revision], *, protected: Collection[str], limit: int, now: datetime) -> list[Revision]:
+    """First phase: those beyond *limit* that nobody uses get the time after which they may go; others lose it."""
+    spare = [each for each in revisions if each.endpoint_config not in protected]
+    beyond = spare[: max(0, len(spare) - min(limit, _MOST_KEPT - 1))]
+    out = []
+    for each in revisions:
+        after = (each.collect_after or now.replace(microsecond=0) + COLLECT_AFTER) if each in beyond else None
+        out.append(each if each.collect_after == after else each.model_copy(update={"collect_after": after}))
+    return out
+
+
+def due(revisions: Sequence[Revision], *, now: datetime) -> list[Revision]:
+    """Those whose time has come."""
+    return [each for each in revisions if each.collect_after is not None and each.collect_after <= now]
+
+
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """What the second phase removes, configurations before their models, and the revisions that stay."""
+
+    configs: tuple[str, ...]
+    models: tuple[str, ...]
+    kept: tuple[Revision, ...]
+
+
+def collected(
+    revisions: Sequence[Revision], inventory: Inventory, *, protected: Collection[str], now: datetime
+) -> Collecting:
+    """
+    Second phase: the configurations whose time has come, and what AWS has of ours that is in no revision (a crash between
+    creating and telling), once it is old enough; then the models that no kept revision needs.
+
+    *inventory* holds only what carries our mark. No model goes while there is a configuration whose models aren't known.
+    """
+    going = [each for each in due(revisions, now=now) if each.endpoint_config not in protected]
+    kept = tuple(each for each in revisions if each not in going)
+    known = {each.endpoint_config for each in kept}
+    strays = {name: found for name, found in inventory.configs.items() if found and name not in known | set(protected)}
+    configs = sorted(name for name, found in strays.items() if _is_old(found, now=now))
+    needed = {model for each in kept for model in each.models}
+    models = [
+        name for name, found in inventory.models.items() if found and name not in needed and _is_old(found, now=now)
+    ]
+    unknown = set(protected) - known or len(configs) < len(strays)
+    return Collecting(tuple(configs), () if unknown else tuple(sorted(models)), kept)
+
+
+def _is_old(found: Resource, *, now: datetime) -> bool:
+    created: datetime | None = found.body.get("CreationTime")
+    return created is None or now - created >= COLLECT_AFTER
+
+
+def ours(inventory: Inventory, meta: Meta) -> Inventory:
+    """What of it carries our mark: the rest is never touched."""
+    configs, models = (
+        {name: found for name, found in things.items() if found is not None and is_ours(found, meta)}
+        for things in (inventory.configs, inventory.models)
+    )
+    return Inventory(configs, models)

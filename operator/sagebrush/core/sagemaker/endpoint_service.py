@@ -1,0 +1,121 @@
+"""An endpoint that serves the desired revision: counts, weights, scaling, and old revisions. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sagebrush.core.conditions import Outlook, Reason
+from sagebrush.core.model_source import Finding
+from sagebrush.core.sagemaker.autoscaling import in_step, released
+from sagebrush.core.sagemaker.calls import Call
+from sagebrush.core.sagemaker.endpoint_case import Case, Observed
+from sagebrush.core.sagemaker.endpoint_goal import Goal
+from sagebrush.core.sagemaker.endpoint_report import Outcome, stamp
+from sagebrush.core.sagemaker.endpoint_revisions import collected, due, in_use, marked, ours
+from sagebrush.core.sagemaker.endpoint_state import CAPACITY_WAIT, Seen, is_capacity
+from sagebrush.core.sagemaker.endpoint_variants import (
+    AWS_ENGINE,
+    changes,
+    held,
+    histories_before,
+    is_growth,
+    scaled_by,
+    wanted_counts,
+)
+from sagebrush.core.scaling.policy import Decision
+
+
+def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decision], *, base: Outcome) -> Outcome:
+    """*base* with what this state asks for. The attempt has succeeded, and failures are forgotten."""
+    seen = case.seen
+    if seen is None:
+        raise ValueError("nothing serves")
+    asked = changes(goal.variants, seen, counts=wanted_counts(goal.variants, made))
+    growing = is_growth(asked, seen)
+    stuck = growing and bool(seen.failure_reason) and case.now - seen.modified < CAPACITY_WAIT
+    if stuck:
+        asked = []
+    calls = _registrations(case, observed, goal)
+    in_step_now = case.aws_scales and not calls
+    if asked:
+        parameters = {"EndpointName": case.name, "DesiredWeightsAndCapacities": asked}
+        calls = (*calls, case.caller().call("UpdateEndpointWeightsAndCapacities", parameters))
+    outcome = replace(
+        base,
+        finding=_finding(case, goal, seen, asked=asked, stuck=stuck),
+        decisions=_carried_out(case, observed, goal, made, asked=asked),
+        last=None,
+        recreations=0,
+        aws_scales=case.aws_scales,
+        registered=in_step_now,
+    )
+    outcome = _collected(case, observed, goal, outcome)
+    polling = case.defaults.polling
+    acts = (*calls, *outcome.actions)
+    return replace(outcome, actions=acts, requeue=polling.after_change if acts else polling.steady)
+
+
+def _registrations(case: Case, observed: Observed, goal: Goal) -> tuple[Call, ...]:
+    if observed.registered is None:
+        return ()
+    if case.aws_scales:
+        wanted = scaled_by(goal.variants, AWS_ENGINE)
+        there = {name: policy for name, policy in wanted.items() if case.seen and case.seen.variant(name)}
+        return in_step(case.name, account=case.account, wanted=there, registered=observed.registered, now=case.now)
+    return released(case.name, account=case.account, variants=None, registered=observed.registered)
+
+
+def _carried_out(
+    case: Case,
+    observed: Observed,
+    goal: Goal,
+    made: Mapping[str, Decision],
+    *,
+    asked: Sequence[Mapping[str, Any]],
+) -> dict[str, Decision]:
+    """The decisions; held where their change isn't asked for in this pass."""
+    before = histories_before(goal.variants, status=case.status, histories=observed.histories)
+    named = {entry["VariantName"] for entry in asked if "DesiredInstanceCount" in entry}
+    why = "SageMaker takes no other number of instances at present"
+    return {
+        name: decision if name in named else held(decision, before=before[name], message=why)
+        for name, decision in made.items()
+    }
+
+
+def _finding(case: Case, goal: Goal, seen: Seen, *, asked: Sequence[Mapping[str, Any]], stuck: bool) -> Finding:
+    counts = [each.current_instances or 0 for each in seen.variants if not each.serverless]
+    wanted = [each.desired_instances or 0 for each in seen.variants if not each.serverless]
+    text = f"revision {goal.revision} serves"
+    if counts:
+        text = f"{sum(counts)} of {sum(wanted)} instances serve revision {goal.revision}"
+    if case.hosting.revision:
+        text = f"{text}, which spec.sageMaker.revision asks for"
+    if stuck:
+        text = f"{text}; more were refused: {seen.failure_reason} Asked again at {stamp(seen.modified + CAPACITY_WAIT)}"
+        reason = Reason.CAPACITY_ERROR if is_capacity(seen.failure_reason) else Reason.UPDATE_ROLLED_BACK
+        return Finding(reason, text)
+    if asked:
+        return Finding(Reason.UPDATING, f"{text}; asked for {'; '.join(map(_in_words, asked))}")
+    return Finding(Reason.SERVING, text, Outlook.DONE)
+
+
+def _in_words(entry: Mapping[str, Any]) -> str:
+    parts = [f"weight {entry['DesiredWeight']:g}"]
+    if "DesiredInstanceCount" in entry:
+        parts.insert(0, f"{entry['DesiredInstanceCount']} instances")
+    return f"{' and '.join(parts)} of variant {entry['VariantName']}"
+
+
+def _collected(case: Case, observed: Observed, goal: Goal, outcome: Outcome) -> Outcome:
+    """Second phase of the collection. The attempt is over, so that its configuration protects nothing any more."""
+    protected = in_use(case.seen, desired=goal.config_name, last=None)
+    limit = case.hosting.revision_history_limit
+    revisions = marked(outcome.revisions, protected=protected, limit=limit, now=case.now)
+    if not due(case.status.revisions, now=case.now):  # else all of ours was listed for it
+        return replace(outcome, revisions=revisions)
+    found = collected(revisions, ours(observed.inventory, case.meta), protected=protected, now=case.now)
+    caller = case.caller()
+    calls = [caller.delete_config(name) for name in found.configs]
+    calls += [caller.delete_model(name) for name in found.models]
+    return replace(outcome, revisions=found.kept, actions=tuple(calls))

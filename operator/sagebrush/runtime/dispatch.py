@@ -1,0 +1,35 @@
+"""Which line an object waits in: each backend has its own queue and workers, so that AWS' budget delays no pod."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sagebrush.api.meta import Backend
+from sagebrush.core.resource import Key, Manifest, dig
+from sagebrush.kube.cache import Cache
+from sagebrush.runtime.workqueue import WorkQueue
+
+
+class Line(Protocol):
+    """Where news of objects go."""
+
+    def add(self, key: Key) -> None:
+        """There is news of *key*."""
+
+
+def backend_of(body: Manifest) -> Backend:
+    """The backend that an object asks for."""
+    return Backend(dig(body, "spec", "backend", default=Backend.CLUSTER))
+
+
+class Dispatch:
+    """Hands keys to the queue of their backend; what is gone, or of a backend unknown here, to all of them."""
+
+    def __init__(self, lines: Mapping[Backend, WorkQueue[Key]], cache: Cache) -> None:
+        self._lines, self._cache = lines, cache
+
+    def add(self, key: Key) -> None:
+        """See :class:`Line`."""
+        body = self._cache.get(key)
+        for backend, line in self._lines.items():
+            if body is None or backend_of(body) is backend:
+                line.add(key)

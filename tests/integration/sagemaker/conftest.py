@@ -1,0 +1,89 @@
+"""S3 for the session, and a simulated account for each test that is looked over when the test has ended."""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from devcluster.controlplane import ControlPlane
+from tests.integration.kube import Kube
+from tests.integration.operator_process import OperatorProcess, Operators
+from tests.integration.sagemaker.aws import BUCKET, CREDENTIALS, REGION, Aws
+
+PRICES = """\
+asOf: 2026-11-01
+currency: USD
+hosting: {us-east-1: {ml.m5.large: 0.12, ml.m5.xlarge: 0.24}}
+training: {us-east-1: {ml.m5.large: 0.18, ml.m5.xlarge: 0.36}}
+"""
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 server with the bucket that tests use."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    boto3.client(
+        "s3",
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    ).create_bucket(Bucket=BUCKET)
+    try:
+        yield url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def aws(s3: str) -> Iterator[Aws]:
+    """A simulated account with data and a model in S3. What it holds against the operator at the end fails the test."""
+    account = Aws(s3=s3)
+    with account.simulator:
+        account.put("train/part-0.csv")
+        account.put_model()
+        yield account
+        assert [] == account.simulator.audit.violations
+
+
+@pytest.fixture(scope="module")
+def shared_aws(s3: str) -> Iterator[Aws]:
+    """One account for all tests of a module, each of which keeps to its namespace: names there begin with it."""
+    account = Aws(s3=s3)
+    with account.simulator:
+        account.put("train/part-0.csv")
+        account.put_model()
+        yield account
+
+
+@pytest.fixture(scope="module")
+def shared_operator(
+    shared_aws: Aws, control_plane: ControlPlane, kube: Kube, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """
+    One operator, with prices, for all namespaces and tests of a module.
+
+    When they have ended it must leave nothing in the account, although namespaces were deleted with objects in them.
+    """
+    folder: Path = tmp_path_factory.mktemp("operator")
+    (folder / "prices.yaml").write_text(PRICES)
+    home = f"sagemaker-{next(_numbers)}"
+    kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+    running = Operators(kubeconfig=control_plane.kubeconfig, folder=folder)
+    try:
+        yield shared_aws.start(running, home, f"--price-table={folder / 'prices.yaml'}", everywhere=True)
+        shared_aws.simulator.faults.clear()
+        shared_aws.wait_clean()
+        assert [] == shared_aws.simulator.audit.violations
+    finally:
+        running.end()
+        kube.delete("Namespace", None, home)
