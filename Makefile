@@ -25,6 +25,7 @@ CONTEXT ?=
 REGISTRY ?=
 DATA ?=
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 DEMO_TARGET = --cluster "$(CLUSTER)" --context "$(CONTEXT)" --registry "$(REGISTRY)"
 
 .PHONY: help
@@ -84,6 +85,11 @@ e2e: env ## Tests on the one-node cluster with real pods
 .PHONY: lint
 lint: env ## ruff, mypy --strict, import-linter
 	@$(RUN) python -m tests.run lint
+
+.PHONY: bench-sagemaker
+bench-sagemaker: env ## Calls, time to notice, CPU and memory with 700 objects on simulated SageMaker (BENCH_FLAGS=--quick)
+	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl
+	@$(RUN) python -m benchmarks.sagemaker $(BENCH_FLAGS)
 
 .PHONY: crds
 crds: env ## Generate the CRDs from the models

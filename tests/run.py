@@ -143,7 +143,7 @@ def unit(_: argparse.Namespace) -> int:
 def integration(_: argparse.Namespace) -> int:
     """Against a real kube-apiserver and etcd, and the chart."""
     return tools("--only", API_TOOLS) or pytest(
-        "integration", "tests/integration", "tests/chart", "-n", "2", "--dist", "loadfile", "-q"
+        "integration", "tests/contract", "tests/integration", "tests/chart", "-n", "2", "--dist", "loadfile", "-q"
     )
 
 

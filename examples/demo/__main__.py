@@ -1,17 +1,15 @@
 """Entry point of `python -m examples.demo`: runs the main job and leaves a report, or says why it could not."""
 
 import sys
-import traceback
 from datetime import UTC, datetime
 
-from devcluster.errors import DevclusterError
 from examples.demo import report
 from examples.demo.addons import ADDONS_NAMESPACE, ensure_addons
 from examples.demo.cluster import Cluster, delete_kind_cluster
 from examples.demo.explain import explain
 from examples.demo.load import ensure_clients
 from examples.demo.predict import predict_with_curl
-from examples.demo.progress import DemoError, Steps, say
+from examples.demo.progress import Steps, reason_of, say
 from examples.demo.scenario import NAME, Scenario
 from examples.demo.settings import Settings, parse
 from examples.demo.shell import display, prepare_environment
@@ -40,7 +38,7 @@ def main() -> int:
     except KeyboardInterrupt:
         run.failure = "interrupted"
     except Exception as error:  # noqa: BLE001 - whatever it was, the report and the cluster's own words are worth having
-        run.failure = _reason(error)
+        run.failure = reason_of(error)
         if found:
             print(explain(found["cluster"], namespace=settings.namespace, system_namespace=SYSTEM_NAMESPACE,
                           addons_namespace=ADDONS_NAMESPACE))  # fmt: skip
@@ -109,17 +107,9 @@ def _take_down(settings: Settings) -> int:
         if not delete_kind_cluster(cluster):
             uninstall(cluster, namespace=settings.namespace)
     except Exception as error:  # noqa: BLE001
-        say(f"FAILED: {_reason(error)}")
+        say(f"FAILED: {reason_of(error)}")
         return 1
     return 0
-
-
-def _reason(error: Exception) -> str:
-    """Return why it failed; what nobody foresaw is printed with its traceback first."""
-    if isinstance(error, (DemoError, DevclusterError)):
-        return str(error)
-    traceback.print_exception(error)
-    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

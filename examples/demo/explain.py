@@ -21,15 +21,16 @@ def explain(cluster: Cluster, *, namespace: str, system_namespace: str, addons_n
         ("the operator's events", ("get", "events", "-n", system_namespace, "--sort-by=.lastTimestamp")),
         ("addons", ("get", "pods", "-n", addons_namespace, "-o", "wide")),
     ]
-    parts = [_look(cluster, title=title, arguments=arguments) for title, arguments in looks]
+    parts = [look(cluster, title=title, arguments=arguments) for title, arguments in looks]
     for where in (system_namespace, namespace, addons_namespace):
         for pod in _names(cluster, namespace=where):
             arguments = ("logs", "-n", where, pod, "--all-containers", "--prefix", f"--tail={LOG_LINES}")
-            parts.append(_look(cluster, title=f"logs of {where}/{pod}", arguments=arguments))
+            parts.append(look(cluster, title=f"logs of {where}/{pod}", arguments=arguments))
     return "\n".join(parts)
 
 
-def _look(cluster: Cluster, *, title: str, arguments: Sequence[str]) -> str:
+def look(cluster: Cluster, *, title: str, arguments: Sequence[str]) -> str:
+    """Return one look with kubectl under its title. Never raises."""
     try:
         text = cluster.ctl(*arguments, check=False, timeout=30)
     except DemoError as error:

@@ -1,10 +1,13 @@
 """What the person in front of the demo sees: numbered headings, what is being waited for, and how long it has taken."""
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from devcluster.errors import DevclusterError
 
 T = TypeVar("T")
 HEARTBEAT_SECONDS = 10.0
@@ -13,6 +16,14 @@ POLL_SECONDS = 0.5
 
 class DemoError(Exception):
     """Something the user can act on: the message says what failed and what to do next."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why it failed; what nobody foresaw is printed with its traceback first."""
+    if isinstance(error, (DemoError, DevclusterError)):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
 
 
 _STARTED = time.monotonic()

@@ -4,8 +4,6 @@ import re
 import time
 import urllib.request
 
-import pytest
-
 from tests.contract.aws import Aws, variant
 from tests.sagemaker_simulator import ManualClock, ScaledClock, Simulator
 from tests.sagemaker_simulator.clock import Agenda
@@ -30,12 +28,14 @@ def test_manual_clock_must_stand_still() -> None:
 
 def test_scaled_clock_must_run_at_its_speed() -> None:
     """Virtual seconds are wall seconds times the speed, and `advance` jumps."""
+    before = time.monotonic()
     clock = ScaledClock(1000.0)
-    began, wall = clock.now(), time.monotonic()
-    while time.monotonic() - wall < 0.02:
+    began = clock.now()
+    after = time.monotonic()
+    while time.monotonic() - after < 0.02:
         pass
-    passed, elapsed = clock.now() - began, time.monotonic() - wall
-    assert passed == pytest.approx(elapsed * 1000, rel=0.2)
+    passed = clock.now() - began
+    assert 20 <= passed <= (time.monotonic() - before) * 1000
     clock.advance(1e6)
     assert clock.now() - began > 1e6
 

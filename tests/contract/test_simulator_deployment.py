@@ -203,6 +203,10 @@ def test_failed_update_must_forget_the_pending_config(aws: Aws, simulator: Simul
     aws.update()
     simulator.advance(UPDATING + 60)
     aws.resize(DesiredInstanceCount=2)
+    assert "PendingDeploymentSummary" not in aws.describe()
+    aws.sagemaker.delete_endpoint_config(EndpointConfigName="next")
+    assert [] == simulator.audit.violations
+    aws.config("next")
     simulator.advance(180)
     assert "config" == aws.describe()["EndpointConfigName"]
     aws.update()
@@ -288,7 +292,9 @@ def test_traffic_must_shift_with_the_deployment(aws: Aws, simulator: Simulator) 
     aws.update(DeploymentConfig=blue_green("CANARY", CanarySize=percent(20)))
     simulator.advance(UPDATING - 30)
     endpoint = simulator.world.region().endpoints["endpoint"]
+    before = endpoint.fleet.variants[0].invocations
     simulator.advance(60)
     simulator.traffic.settle(endpoint)
     assert endpoint.pending is not None
     assert 120 == pytest.approx(endpoint.pending.variants[0].invocations)
+    assert 480 == pytest.approx(endpoint.fleet.variants[0].invocations - before)

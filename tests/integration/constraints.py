@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
+from sagebrush.api.meta import DURATION_PATTERN, ApiModel
+from sagebrush.api.model_endpoint import ModelEndpointSpec
+from sagebrush.api.training_job import TrainingJobSpec
 from tests.integration.kube import Kube, RefusedError
 from tests.integration.manifests import GONE, Manifest, changed
 
+SPECS: dict[str, type[ApiModel]] = {"TrainingJob": TrainingJobSpec, "ModelEndpoint": ModelEndpointSpec}
 ROLE = "arn:aws:iam::123456789012:role/sagebrush"
 
 
@@ -70,7 +74,7 @@ class Cases:
         for value in values:
             self.take(f"{path} {value}", {path: value, **(beside or {})})
         other = 7 if isinstance(values[0], int) else "Other"
-        listed = ", ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in values)
+        listed = ", ".join(f'"{value}"' for value in values)
         said = (f"{shown(path)}: Unsupported value", listed)
         self.refuse(f"{path} another", {path: other, **(beside or {})}, *said)
 
@@ -82,6 +86,12 @@ class Cases:
             said = f"{shown(path)} in body should match '{pattern}'"
             self.refuse(f"{path} {text[:64]!r}", {path: text}, said)
 
+    def duration(self, path: str) -> None:
+        """Hours, minutes and seconds are accepted."""
+        self.pattern(path, DURATION_PATTERN, good=["60s", "1h", "1h30m5s"], bad=["600", "1d", "1h 5m", "-5s", "5s1h"])
+        self.refuse(f"{path} empty", {path: ""}, f"{shown(path)} in body should be at least 2 chars long")
+        self.refuse(f"{path} too long", {path: "00001h000001m0001s"}, f"{shown(path)}: Too long", "16")
+
     def needed(self, *paths: str) -> None:
         """None of these can be left out."""
         for path in paths:
@@ -91,10 +101,40 @@ class Cases:
         """The list refuses the same entry twice."""
         self.refuse(f"{path} twice", {path: [entry, entry]}, f"{shown(path)}[1]: Duplicate value")
 
+    def include(self, other: "Cases") -> None:
+        """The other's cases too."""
+        assert not self.accepted.keys() & other.accepted.keys()
+        assert not self.refused.keys() & other.refused.keys()
+        self.accepted |= other.accepted
+        self.refused |= other.refused
+
     def known(self, *paths: str) -> None:
         """Fields that nobody knows are refused, wherever they stand."""
         for path in paths:
             self.refuse(f"unknown field in {path}", {f"{path}.surprise": 1}, f'unknown field "{shown(path)}.surprise"')
+
+
+def environment(table: Cases, path: str) -> None:
+    """Environment variables."""
+    table.items(path, None, 100, entries=[{"name": f"N{number}"} for number in range(101)])
+    table.unique(path, {"name": "A"})
+    name = f"{shown(path)}[0].name"
+    table.refuse("variable without a name", {path: [{"value": "x"}]}, f"{name}: Required value")
+    table.take("variables", {path: [{"name": "a_B.c-1", "value": "ü" * 4096}, {"name": "N" * 512}]})
+    table.refuse("empty name", {path: [{"name": ""}]}, f"{name} in body should be at least 1 chars long")
+    table.refuse("name of 513", {path: [{"name": "N" * 513}]}, f"{name}: Too long", "512")
+    table.refuse("name of digits", {path: [{"name": "1"}]}, f"{name} in body should match '^[A-Za-z_][A-Za-z0-9_.-]*$'")
+    value = [{"name": "A", "value": "x" * 4097}]
+    table.refuse("value of 4097", {path: value}, f"{shown(path)}[0].value: Too long", "4096")
+    table.refuse(
+        "variable's unknown field", {path: [{"name": "A", "valueFrom": {}}]}, f'unknown field "{shown(path)}[0].va'
+    )
+
+
+def check_accepted(kube: Kube, manifest: Manifest) -> None:
+    """The API server takes it, and what it would store is what the operator's own models can read."""
+    stored = kube.create(manifest, dryRun="All")
+    SPECS[manifest["kind"]].model_validate(stored["spec"])
 
 
 def check_refused(kube: Kube, manifest: Manifest, words: list[str]) -> None:
@@ -103,4 +143,4 @@ def check_refused(kube: Kube, manifest: Manifest, words: list[str]) -> None:
         kube.create(manifest, dryRun="All")
     assert refusal.value.status in (400, 422)
     for word in words:
-        assert word in refusal.value.message
+        assert word in refusal.value.message, f"{word!r} not in: {refusal.value.message}"

@@ -9,7 +9,11 @@ from tests.integration.manifests import ARTIFACT, GONE, changed, endpoint, scali
 pytestmark = pytest.mark.usefixtures("crds")
 
 ROLE = "arn:aws:iam::123456789012:role/sagebrush"
-SAGEMAKER = {"backend": "SageMaker", "sageMaker": {"roleArn": ROLE, "instanceType": "ml.m5.xlarge"}}
+SAGEMAKER = {
+    "backend": "SageMaker",
+    "model": {"artifact": {"uri": "s3://bucket/model.tar.gz"}},
+    "sageMaker": {"roleArn": ROLE, "instanceType": "ml.m5.xlarge"},
+}
 
 
 def mep(changes: dict) -> dict:

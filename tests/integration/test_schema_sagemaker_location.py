@@ -3,7 +3,7 @@
 import pytest
 
 from sagebrush.api.aws_limits import LIMITS
-from tests.integration.constraints import ROLE, Cases, check_refused
+from tests.integration.constraints import ROLE, Cases, check_accepted, check_refused
 from tests.integration.kube import Kube
 from tests.integration.manifests import GONE, Manifest, endpoint, training_job
 
@@ -106,7 +106,9 @@ def network(table: Cases) -> None:
             f"{path}.{field}: Too many: {most + 1}: must have at most {most} items",
         )
         table.take(f"{field} of 32 characters", {path: {**VPC, field: ["a" * 32]}})
-        table.refuse(f"{field} of 33 characters", {path: {**VPC, field: ["a" * 33]}}, f"{path}.{field}[0]: Too long", "32")
+        table.refuse(
+            f"{field} of 33 characters", {path: {**VPC, field: ["a" * 33]}}, f"{path}.{field}[0]: Too long", "32"
+        )
         table.refuse(
             f"{field} with an underscore",
             {path: {**VPC, field: ["a_b"]}},
@@ -130,11 +132,16 @@ def tags(table: Cases) -> None:
     table.refuse("tag of 257 characters", {path: {"team": "a" * 257}}, f"{path}.team: Too long", "256")
     table.refuse("number as a tag", {path: {"team": 7}}, f"{path}.team in body must be of type string")
     table.refuse(
-        "41 tags", {path: {f"t{number}": "x" for number in range(41)}}, f"{path}: Too many: 41: must have at most 40 items"
+        "41 tags",
+        {path: {f"t{number}": "x" for number in range(41)}},
+        f"{path}: Too many: 41: must have at most 40 items",
     )
     for key in ("sagebrush.dev/uid", "sagebrush.dev/mine"):
         table.refuse(
-            f"tag {key}", {path: {"team": "a", key: "x"}}, f"{path}: Invalid value", "keys that begin with sagebrush.dev/"
+            f"tag {key}",
+            {path: {"team": "a", key: "x"}},
+            f"{path}: Invalid value",
+            "keys that begin with sagebrush.dev/",
         )
 
 
@@ -145,8 +152,8 @@ REFUSED = {f"{kind}: {name}": found for kind, table in TABLES.items() for name, 
 
 @pytest.mark.parametrize("manifest", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_sagemaker_location_must_be_accepted(kube: Kube, manifest):
-    """What the schema promises to take, the API server takes; instance types of tomorrow too."""
-    kube.create(manifest, dryRun="All")
+    """What the schema promises to take, the API server takes and the operator reads; instance types of tomorrow too."""
+    check_accepted(kube, manifest)
 
 
 @pytest.mark.parametrize(("manifest", "words"), REFUSED.values(), ids=REFUSED.keys())

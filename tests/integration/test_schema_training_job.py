@@ -67,7 +67,13 @@ ACCEPTED = {
             }
         }
     ),
-    "spot": on_sagemaker({"spec.sageMaker.spot": {"maxWait": "2h", "checkpointUri": "s3://bucket/checkpoints"}}),
+    "spot": on_sagemaker(
+        {
+            "spec.maxRuntime": "1h",
+            "spec.sageMaker.spot": {"maxWait": "2h"},
+            "spec.sageMaker.checkpoint": {"uri": "s3://bucket/checkpoints"},
+        }
+    ),
     "vpc": on_sagemaker({"spec.sageMaker.vpc": {"subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}}),
     "suspended": job({"spec.suspend": True}),
 }
@@ -192,8 +198,8 @@ REFUSED = {
         ["spec.sageMaker.instanceType", "Required"],
     ),
     "checkpoints on a claim": (
-        on_sagemaker({"spec.sageMaker.spot": {"maxWait": "2h", "checkpointUri": "pvc://x/y"}}),
-        ["spec.sageMaker.spot.checkpointUri", "^s3://"],
+        on_sagemaker({"spec.sageMaker.checkpoint": {"uri": "pvc://x/y"}}),
+        ["spec.sageMaker.checkpoint.uri", "^s3://"],
     ),
     "31 attempts": (
         on_sagemaker({"spec.sageMaker.maximumRetryAttempts": 31}),
@@ -242,22 +248,18 @@ CHANGES = {
     "maxRuntime": {"spec.maxRuntime": "2h"},
     "environment": {"spec.environment": [{"name": "A", "value": "b"}]},
     "cluster": {"spec.cluster": {"nodeSelector": {"a": "b"}}},
-    "backend": SAGEMAKER | {"spec": None},
 }
 
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_started_job_must_not_change(kube: Kube, namespace: str, field: str):
-    """Before the start every field may change; once status.startTime is set, none does, and the message says which."""
+    """Before the start all but the backend may change; once status.startTime is set, none does, and the message says which."""
     kube.apply(training_job("fresh", namespace))
     kube.apply(training_job("begun", namespace))
     kube.patch(
         "TrainingJob", namespace, "begun", {"status": {"startTime": "2026-01-01T00:00:00Z"}}, subresource="status"
     )
-    if field == "backend":
-        fresh, begun = (training_job(name, namespace, **SAGEMAKER) for name in ("fresh", "begun"))
-    else:
-        fresh, begun = (changed(training_job(name, namespace), CHANGES[field]) for name in ("fresh", "begun"))
+    fresh, begun = (changed(training_job(name, namespace), CHANGES[field]) for name in ("fresh", "begun"))
     kube.apply(fresh)
     with pytest.raises(RefusedError, match=f"spec.{field} can't change once the job has started; create another"):
         kube.apply(begun)

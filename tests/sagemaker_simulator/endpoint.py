@@ -8,37 +8,10 @@ from tests.sagemaker_simulator.clock import Event
 from tests.sagemaker_simulator.fleet import Fleet, Variant
 
 if TYPE_CHECKING:
-    from tests.sagemaker_simulator.world import Region, Thing
+    from tests.sagemaker_simulator.world import Region
 
 CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 TIMED_OUT = "The deployment did not finish within MaximumExecutionTimeoutInSeconds; it was rolled back."
-
-
-def build_fleet(region: "Region", config: "Thing") -> Fleet:
-    """The variants of a configuration with their initial counts and weights; not running yet."""
-    variants = []
-    for variant in config.request["ProductionVariants"]:
-        model = region.find("model", variant["ModelName"]) if variant.get("ModelName") else None
-        container = {} if model is None else primary_container(model)
-        count = 0 if variant.get("ServerlessConfig") else variant.get("InitialInstanceCount", 1)
-        weight = variant.get("InitialVariantWeight", 1.0)
-        variants.append(
-            Variant(
-                config=variant,
-                image=container.get("Image", "none"),
-                desired_count=count,
-                desired_weight=weight,
-                current_weight=weight,
-                status_since=region.world.now,
-            )
-        )
-    return Fleet(config.name, variants)
-
-
-def primary_container(model: "Thing") -> dict[str, Any]:
-    """The first container of a model."""
-    containers = model.request.get("Containers") or [model.request.get("PrimaryContainer", {})]
-    return dict(containers[0])
 
 
 class Endpoint:
@@ -61,6 +34,8 @@ class Endpoint:
         """The configuration of the last update that failed; nothing is kept of it but this."""
         self.last_deployment: dict[str, Any] | None = None
         self.real_invocations = 0
+        self.settled = self.created
+        """Until when its traffic is booked."""
         self.gone = False
         self._next: Event | None = None
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from tests.sagemaker_simulator import deployment, errors
 from tests.sagemaker_simulator.calls import Call, listed, operation, page, tags_of
-from tests.sagemaker_simulator.endpoint import Endpoint, build_fleet
+from tests.sagemaker_simulator.endpoint import Endpoint
 from tests.sagemaker_simulator.errors import invalid
-from tests.sagemaker_simulator.fleet import Fleet
+from tests.sagemaker_simulator.fleet import Fleet, build_fleet
 
 
 @operation("sagemaker", "CreateEndpoint")

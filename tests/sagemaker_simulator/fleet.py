@@ -2,7 +2,10 @@
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.sagemaker_simulator.world import Region, Thing
 
 _serials = itertools.count(1)
 
@@ -121,3 +124,30 @@ class Fleet:
         for variant in self.variants:
             variant.current_weight = variant.desired_weight
             variant.resize(variant.desired_count)
+
+
+def build_fleet(region: "Region", config: "Thing") -> Fleet:
+    """The variants of a configuration with their initial counts and weights; not running yet."""
+    variants = []
+    for variant in config.request["ProductionVariants"]:
+        model = region.find("model", variant["ModelName"]) if variant.get("ModelName") else None
+        container = {} if model is None else primary_container(model)
+        count = 0 if variant.get("ServerlessConfig") else variant.get("InitialInstanceCount", 1)
+        weight = variant.get("InitialVariantWeight", 1.0)
+        variants.append(
+            Variant(
+                config=variant,
+                image=container.get("Image", "none"),
+                desired_count=count,
+                desired_weight=weight,
+                current_weight=weight,
+                status_since=region.world.now,
+            )
+        )
+    return Fleet(config.name, variants)
+
+
+def primary_container(model: "Thing") -> dict[str, Any]:
+    """The first container of a model."""
+    containers = model.request.get("Containers") or [model.request.get("PrimaryContainer", {})]
+    return dict(containers[0])

@@ -1,6 +1,7 @@
 """The simulator as a whole: a clock, a world, a server in front of it, and a ticker that makes time pass."""
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -124,8 +125,10 @@ class Simulator:
 
     def _fault_added(self, rule: Rule) -> None:
         if rule.kind in {"system_update", "out_of_service"}:
-            self.agenda.after(rule.after, lambda: self._befall(rule))
-            self.agenda.catch_up()
+            with self.agenda.lock:
+                self.agenda.catch_up()
+                self.agenda.after(rule.after, lambda: self._befall(rule))
+                self.agenda.catch_up()
 
     def _befall(self, rule: Rule) -> None:
         """Maintenance (or failure) of the endpoints in service that match."""
@@ -143,4 +146,7 @@ class Simulator:
 
     def _tick(self) -> None:
         while not self._stopped.wait(TICK_SECONDS):
-            self.agenda.catch_up()
+            try:
+                self.agenda.catch_up()
+            except Exception:  # noqa: BLE001 - time must go on, and a bug of the simulator's be seen
+                traceback.print_exc()

@@ -71,6 +71,11 @@ class Storage:
                     region_name=region,
                     aws_access_key_id="simulator",
                     aws_secret_access_key="simulator",
-                    config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
+                    config=Config(
+                        s3={"addressing_style": "path"},
+                        retries={"total_max_attempts": 2},
+                        connect_timeout=2,
+                        read_timeout=5,
+                    ),
                 )
             return self._clients[region]

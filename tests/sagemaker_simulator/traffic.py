@@ -20,7 +20,6 @@ class Traffic:
     def __init__(self, agenda: Agenda) -> None:
         self._agenda = agenda
         self._rates: dict[str, list[tuple[float, float]]] = {}
-        self._settled: dict[int, float] = {}
 
     def set(self, endpoint: str, rate: float | Iterable[tuple[float, float]]) -> None:
         """From now on: requests per minute, or a schedule of (virtual seconds from now, requests per minute)."""
@@ -43,8 +42,8 @@ class Traffic:
 
     def settle(self, endpoint: "Endpoint") -> None:
         """Book what has come since the last time."""
-        now, since = self._agenda.now, self._settled.get(id(endpoint), endpoint.created)
-        self._settled[id(endpoint)] = now
+        now, since = self._agenda.now, endpoint.settled
+        endpoint.settled = now
         if endpoint.status in SERVING and now > since:
             self.book(endpoint, self._requests(endpoint.name.lower(), since, now))
 
@@ -65,7 +64,6 @@ class Traffic:
 
     def clear(self) -> None:
         self._rates.clear()
-        self._settled.clear()
 
 
 def exposition(world: "World") -> str:

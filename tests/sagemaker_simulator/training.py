@@ -60,7 +60,8 @@ def plan(request: dict[str, Any], outcome: Rule, timings: Timings) -> Plan:
         phases.insert(1, Phase("Pending", outcome.pending))
     reason = outcome.failure_reason
     if reason and reason.startswith("CapacityError"):
-        return Plan([phase for phase in phases if phase.status != "Downloading"], "Failed", "Failed", reason)
+        waiting = [phase for phase in phases if phase.status != "Downloading"]
+        return _limited(request, timings, Plan(waiting, "Failed", "Failed", reason))
     if reason and reason.startswith("ClientError"):
         return _limited(request, timings, Plan(phases, "Failed", "Failed", reason))
     spot = request.get("EnableManagedSpotTraining", False)
@@ -97,7 +98,8 @@ def _limited(request: dict[str, Any], timings: Timings, unlimited: Plan) -> Plan
         wait_left -= allowed
         phases.append(Phase(phase.status, allowed))
         if allowed < phase.seconds and phase.status != "Uploading":
-            phases.append(Phase("Uploading", timings.training_uploading))
+            if any(each.status == "Training" for each in phases):
+                phases.append(Phase("Uploading", timings.training_uploading))
             exceeded = "MaxWaitTimeExceeded" if wait_left <= 0 else "MaxRuntimeExceeded"
             return Plan(phases, "Stopped", exceeded)
     return unlimited

@@ -46,6 +46,21 @@ class Vpc(ApiModel):
     """Security group ids."""
 
 
+def place_rules(kind: str) -> list[tuple[str, str]]:
+    """CEL rules for what says where a thing is in AWS: changed, what was made there would be nobody's."""
+    return [
+        (
+            f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+            f"{field} can't change: {why}; create another {kind}",
+        )
+        for field, why in (
+            ("name", "it may be in use in SageMaker already"),
+            ("region", "what was made is there"),
+            ("assumeRoleArn", "what was made may be in another account"),
+        )
+    ]
+
+
 class AwsLocation(ApiModel):
     """Which account and region, as whom, and what becomes of it."""
 

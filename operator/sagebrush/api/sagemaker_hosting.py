@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from sagebrush.api.aws import AwsLocation, InstanceType, KmsKey, S3Uri, limited
+from sagebrush.api.aws import AwsLocation, InstanceType, KmsKey, S3Uri, limited, place_rules
 from sagebrush.api.aws_limits import LIMITS
 from sagebrush.api.meta import ApiModel, Duration, Text, described_in, list_map, rules
 from sagebrush.api.model import Model
@@ -158,18 +158,7 @@ class SageMakerHosting(AwsLocation):
                 "!has(self.serverless) || !has(self.volumeSizeGiB) && !has(self.modelDownloadTimeout)",
                 "volumeSizeGiB and modelDownloadTimeout: remove them, a serverless endpoint has neither",
             ),
-            (
-                "!has(oldSelf.name) && !has(self.name) || has(oldSelf.name) && has(self.name) && self.name == oldSelf.name",
-                "name can't change: the endpoint has it; create another ModelEndpoint",
-            ),
-            (
-                "!has(oldSelf.region) && !has(self.region) || has(oldSelf.region) && has(self.region) && self.region == oldSelf.region",
-                "region can't change: the endpoint is there; create another ModelEndpoint",
-            ),
-            (
-                "!has(oldSelf.assumeRoleArn) && !has(self.assumeRoleArn) || has(oldSelf.assumeRoleArn) && has(self.assumeRoleArn) && self.assumeRoleArn == oldSelf.assumeRoleArn",
-                "assumeRoleArn can't change: the endpoint may be in another account; create another ModelEndpoint",
-            ),
+            *place_rules("ModelEndpoint"),
         )
     )
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from sagebrush.api.aws import AwsLocation, InstanceType, KmsKey, S3Uri, limited
-from sagebrush.api.meta import ApiModel, Duration, Text
+from sagebrush.api.aws import AwsLocation, InstanceType, KmsKey, S3Uri, limited, place_rules
+from sagebrush.api.meta import ApiModel, Duration, Text, rules
 
 
 class Spot(ApiModel):
@@ -26,6 +26,8 @@ class Checkpoint(ApiModel):
 
 class SageMakerTraining(AwsLocation):
     """What CreateTrainingJob takes beyond the common fields. Honoured by backend SageMaker only."""
+
+    model_config = ConfigDict(json_schema_extra=rules(*place_rules("TrainingJob")))
 
     name: Annotated[str, limited("TrainingJobName")] | None = None
     """Name of the job in SageMaker; made from namespace, name and uid when unset."""

@@ -72,13 +72,17 @@ class TrainingJobSpec(ApiModel):
         json_schema_extra=rules(
             *((f"self.backend != 'Cluster' || !({test})", message) for test, message in _cluster_refuses),
             *((f"self.backend != 'SageMaker' || !({test})", message) for test, message in _sagemaker_refuses),
+            ("self.backend == oldSelf.backend", "spec.backend can't change; create another TrainingJob"),
         )
     )
 
     backend: Backend = Backend.CLUSTER
     """Cluster runs a Kubernetes Job; SageMaker calls CreateTrainingJob."""
     suspend: bool = False
-    """true stops the pods (SIGTERM, then a grace period) and starts none; false starts over. Honoured by backend Cluster."""
+    """
+    true starts nothing, and stops what runs (SIGTERM, then a grace period). Set to false again, backend Cluster starts over;
+    a job that was stopped in SageMaker has ended.
+    """
     algorithm: Algorithm
     """What trains."""
     hyper_parameters: Annotated[
@@ -209,7 +213,6 @@ class TrainingJobStatus(ApiModel):
 
 
 _FROZEN_ONCE_STARTED = (
-    "backend",
     "algorithm",
     "hyperParameters",
     "channels",

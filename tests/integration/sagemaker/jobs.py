@@ -1,7 +1,11 @@
 """TrainingJobs on the simulated SageMaker as tests look at them: from Kubernetes, and from the account."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from tests.integration.kube import Kube, Manifest, condition, wait_for
 from tests.integration.sagemaker.aws import Aws
@@ -32,13 +36,9 @@ def message(body: Manifest) -> str:
 
 
 def standing(body: Manifest) -> tuple[str, str]:
-    """Which of Ready, Reconciling and Stalled is True, and why."""
-    (found,) = [
-        condition(body, kind)
-        for kind in ("Ready", "Reconciling", "Stalled")
-        if condition(body, kind).get("status") == "True"
-    ]
-    return found["type"], found["reason"]
+    """Which of Ready, Reconciling and Stalled is True, and why; empty where none is yet."""
+    every = (condition(body, kind) for kind in ("Ready", "Reconciling", "Stalled"))
+    return next(((each["type"], each["reason"]) for each in every if each.get("status") == "True"), ("", ""))
 
 
 def reasons(kube: Kube, namespace: str, *, name: str = "kdd") -> list[str]:
@@ -98,3 +98,15 @@ def plan_jobs(aws: Aws, namespace: str, name: str = "*", **outcome: Any) -> None
 def edit(kube: Kube, namespace: str, spec: Mapping[str, Any], *, name: str = "kdd") -> Manifest:
     """Change fields of the spec, which makes a new generation."""
     return kube.patch("TrainingJob", namespace, name, {"spec": dict(spec)})
+
+
+def slow(aws: Aws, monkeypatch: pytest.MonkeyPatch, **timings: float) -> None:
+    """Virtual seconds that phases of jobs take which this test makes or stops."""
+    world = aws.simulator.world
+    monkeypatch.setattr(world, "timings", replace(world.timings, **timings))
+
+
+def started_long_ago(kube: Kube, namespace: str, *, name: str = "kdd") -> None:
+    """Let the operator believe that it asked for the job an hour ago: what SageMaker doesn't show now won't appear."""
+    then = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    kube.patch("TrainingJob", namespace, name, {"status": {"startTime": then}}, subresource="status")

@@ -40,6 +40,7 @@ def field_schema(annotation: Any, default: Any = ...) -> dict[str, Any]:
         (int | None, None, {"type": "integer", "format": "int64"}),
         (Annotated[float, Field(gt=0)], ..., {"type": "number", "minimum": 0, "exclusiveMinimum": True}),
         (Annotated[float, Field(lt=5)], ..., {"type": "number", "maximum": 5, "exclusiveMaximum": True}),
+        (Annotated[int, Field(multiple_of=8)], ..., {"type": "integer", "format": "int64", "multipleOf": 8}),
         (Literal["one"], ..., {"type": "string", "enum": ["one"]}),
         (bool, False, {"type": "boolean", "default": False}),
         (list[str], [], {"type": "array", "items": {"type": "string"}}),

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from botocore import xform_name
+
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core.conditions import find
 from sagebrush.core.plan import Apply
@@ -79,7 +81,9 @@ class FakeAws:
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoint: dict[str, Any] | None = None
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
-    targets: set[str] = field(default_factory=set)
+    targets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Registrations by variant."""
+    policies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """For each end of a creation or update in turn: ok, or how it fails."""
@@ -91,7 +95,7 @@ class FakeAws:
 
     def act(self, call: Call) -> None:
         self.calls.append(call)
-        done: Callable[[Mapping[str, Any]], None] = getattr(self, f"_{call.operation}")
+        done: Callable[[Mapping[str, Any]], None] = getattr(self, f"_{xform_name(call.operation)}")
         try:
             done(call.parameters)
         except RefusedError as error:
@@ -104,10 +108,10 @@ class FakeAws:
         things[name] = {**given, "CreationTime": self.now}
         self.tags[name] = {tag["Key"]: tag["Value"] for tag in given["Tags"]}
 
-    def _CreateModel(self, given: Mapping[str, Any]) -> None:
+    def _create_model(self, given: Mapping[str, Any]) -> None:
         self._store(self.models, given["ModelName"], given)
 
-    def _CreateEndpointConfig(self, given: Mapping[str, Any]) -> None:
+    def _create_endpoint_config(self, given: Mapping[str, Any]) -> None:
         for variant in given["ProductionVariants"]:
             if variant["ModelName"] not in self.models:
                 raise RefusedError(Problem.ABSENT)
@@ -131,7 +135,7 @@ class FakeAws:
     def _live(self) -> list[dict[str, Any]]:
         return list(self.endpoint["ProductionVariants"]) if self.endpoint else []
 
-    def _CreateEndpoint(self, given: Mapping[str, Any]) -> None:
+    def _create_endpoint(self, given: Mapping[str, Any]) -> None:
         if self.endpoint is not None:
             raise RefusedError(Problem.EXISTS)
         name = given["EndpointConfigName"]
@@ -165,7 +169,7 @@ class FakeAws:
             raise RefusedError(Problem.INVALID)
         return self.endpoint
 
-    def _UpdateEndpoint(self, given: Mapping[str, Any]) -> None:
+    def _update_endpoint(self, given: Mapping[str, Any]) -> None:
         endpoint, name = self._changeable(), given["EndpointConfigName"]
         if name not in self.configs:
             raise RefusedError(Problem.ABSENT)
@@ -188,7 +192,7 @@ class FakeAws:
         }
         self.become("Updating")
 
-    def _UpdateEndpointWeightsAndCapacities(self, given: Mapping[str, Any]) -> None:
+    def _update_endpoint_weights_and_capacities(self, given: Mapping[str, Any]) -> None:
         endpoint = self._changeable()
         for entry in given["DesiredWeightsAndCapacities"]:
             variant = next(v for v in endpoint["ProductionVariants"] if v["VariantName"] == entry["VariantName"])
@@ -197,13 +201,13 @@ class FakeAws:
                 variant["DesiredInstanceCount"] = entry["DesiredInstanceCount"]
         self.become("Updating")
 
-    def _DeleteEndpoint(self, given: Mapping[str, Any]) -> None:
+    def _delete_endpoint(self, given: Mapping[str, Any]) -> None:
         self._changeable(deleting=True)
         if self.targets:
             self.violations.append("an endpoint deleted with registrations")
         self.become("Deleting")
 
-    def _DeleteEndpointConfig(self, given: Mapping[str, Any]) -> None:
+    def _delete_endpoint_config(self, given: Mapping[str, Any]) -> None:
         name = given["EndpointConfigName"]
         pending = (self.endpoint or {}).get("PendingDeploymentSummary", {}).get("EndpointConfigName")
         if self.endpoint and name in (self.endpoint["EndpointConfigName"], pending):
@@ -211,20 +215,24 @@ class FakeAws:
         if self.configs.pop(name, None) is None:
             raise RefusedError(Problem.ABSENT)
 
-    def _DeleteModel(self, given: Mapping[str, Any]) -> None:
+    def _delete_model(self, given: Mapping[str, Any]) -> None:
         name = given["ModelName"]
         if any(name == v["ModelName"] for c in self.configs.values() for v in c["ProductionVariants"]):
             self.violations.append(f"deleted {name}, which is in use")
         if self.models.pop(name, None) is None:
             raise RefusedError(Problem.ABSENT)
 
-    def _DeregisterScalableTarget(self, given: Mapping[str, Any]) -> None:
-        self.targets.discard(given["ResourceId"].rpartition("/")[2])
+    def _deregister_scalable_target(self, given: Mapping[str, Any]) -> None:
+        self.targets.pop(given["ResourceId"].rpartition("/")[2], None)
+        self.policies = {
+            name: policy for name, policy in self.policies.items() if policy["ResourceId"] != given["ResourceId"]
+        }
 
-    def _RegisterScalableTarget(self, given: Mapping[str, Any]) -> None:
-        self.targets.add(given["ResourceId"].rpartition("/")[2])
+    def _register_scalable_target(self, given: Mapping[str, Any]) -> None:
+        self.targets[given["ResourceId"].rpartition("/")[2]] = given
 
-    def _PutScalingPolicy(self, given: Mapping[str, Any]) -> None: ...
+    def _put_scaling_policy(self, given: Mapping[str, Any]) -> None:
+        self.policies[given["PolicyName"]] = {**given, "PolicyARN": f"arn:{given['PolicyName']}"}
 
     def step(self, seconds: float = 300) -> None:
         """Time passes, and what is under way ends."""
@@ -255,7 +263,7 @@ class FakeAws:
         return Resource(things[name], self.tags[name]) if name in things else None
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The operator dies."""
 
 
@@ -274,6 +282,8 @@ class World:
     jobs: dict[str, Any] = field(default_factory=dict)
     log_tail: tuple[str, ...] = ()
     defaults: AwsDefaults = DEFAULTS
+    ahead: timedelta = timedelta(0)
+    """How far AWS' clock is ahead of ours."""
     lookups: Lookups = field(default_factory=Lookups)
     events: list[str] = field(default_factory=list)
 
@@ -284,7 +294,12 @@ class World:
 
     def delete(self) -> None:
         self.meta = replace(self.meta, deleting=True)
-        self.deleted_at = self.aws.now
+        self.deleted_at = self.now
+
+    @property
+    def now(self) -> datetime:
+        """Our clock."""
+        return self.aws.now - self.ahead
 
     @property
     def spec(self) -> ModelEndpointSpec:
@@ -307,7 +322,7 @@ class World:
         if self.meta.deleting:
             wanted = deletion_lookups(self.meta, spec, self.status, observed, defaults=self.defaults)
         else:
-            case = case_of(self.meta, spec, self.status, observed, defaults=self.defaults, now=aws.now)
+            case = case_of(self.meta, spec, self.status, observed, defaults=self.defaults, now=self.now)
             wanted = wanted_lookups(case)
         self.lookups = wanted
         configs, models = set(wanted.configs), set(wanted.models)
@@ -315,31 +330,27 @@ class World:
             mark = identity.uid_mark(self.meta)
             configs |= {name for name in aws.configs if mark in name}
             models |= {name for name in aws.models if mark in name}
-        targets = [
-            {"ResourceId": f"endpoint/{NAME}/variant/{name}", "ScalableDimension": DIMENSION} for name in aws.targets
-        ]
+        registered = Registered(tuple(aws.targets.values()), tuple(aws.policies.values()))
         return replace(
             observed,
             inventory=Inventory(
                 {name: aws.resource(aws.configs, name) for name in configs},
                 {name: aws.resource(aws.models, name) for name in models},
             ),
-            registered=Registered(targets=tuple(targets)) if wanted.registrations is not None else None,
+            registered=registered if wanted.registrations is not None else None,
             log_tail=self.log_tail if wanted.log else (),
         )
 
     def plan(self) -> EndpointPlan:
         """What the operator would do now."""
-        return reconcile(
-            self.meta, self.spec, self.status, self.observe(), defaults=self.defaults, now=self.aws.now
-        )
+        return reconcile(self.meta, self.spec, self.status, self.observe(), defaults=self.defaults, now=self.now)
 
     def look(self, *, survive: int | None = None) -> EndpointPlan:
         """One pass. Dies after so many actions where *survive* is given; then nothing is reported."""
         plan = self.plan()
         for number, action in enumerate(plan.actions):
             if number == survive:
-                raise Killed
+                raise KilledError
             if isinstance(action, Apply):
                 self.finalizer = bool(action.manifest["metadata"]["finalizers"])
                 self.gone = self.meta.deleting and not self.finalizer
@@ -351,7 +362,7 @@ class World:
                         return plan
                     raise
         if survive is not None and survive == len(plan.actions):
-            raise Killed
+            raise KilledError
         if plan.status is not None:
             stored = plan.status.to_dict()
             self.status = ModelEndpointStatus.model_validate(stored)
@@ -384,9 +395,6 @@ class World:
 
     def stalled(self) -> bool:
         return self.condition("Stalled") == "True"
-
-
-DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 
 def served(**spec: Any) -> World:

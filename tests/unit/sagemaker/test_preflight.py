@@ -66,6 +66,23 @@ def test_preflight_must_leave_new_instance_types_to_aws():
     assert [] == wrong(ResourceConfig={"InstanceType": "ml.z99.metal", "InstanceCount": 1, "VolumeSizeInGB": 30})
 
 
+def test_preflight_must_leave_patterns_to_aws_that_python_cannot_read():
+    """Application Auto Scaling's patterns have surrogate pairs: no request may fail by them here."""
+    service = botocore.session.get_session().get_service_model("application-autoscaling")
+    request = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/kdd/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        "MinCapacity": 1,
+        "MaxCapacity": 6,
+    }
+    shape = service.operation_model("RegisterScalableTarget").input_shape
+    assert [] == violations(shape, request)
+    assert ["ScalableDimension: 'none' is not one of"] == [
+        text[:39] for text in violations(shape, {**request, "ScalableDimension": "none"})
+    ]
+
+
 def test_limits_must_be_those_of_the_installed_botocore():
     """No limit is typed by hand: else run make crds."""
     assert limits.limits() == aws_limits.LIMITS

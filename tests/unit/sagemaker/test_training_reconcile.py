@@ -167,6 +167,17 @@ def test_watching_must_put_a_lost_mark_back() -> None:
     assert [] == calls(Story().look(job("Completed", "Completed"), marked=False))
 
 
+def test_start_must_stay_what_it_was() -> None:
+    """The start is when we asked; AWS' CreationTime only fills in for an answer that was lost."""
+    story = Story()
+    story.look(None, seconds=0, marked=False)
+    story.look(job("InProgress", "Training", CreationTime=at(7)))
+    assert at(0) == story.status.start_time
+    lost = Story()
+    lost.look(job("InProgress", "Training", CreationTime=at(7)))
+    assert at(7) == lost.status.start_time
+
+
 def test_each_transition_must_be_told_once() -> None:
     """Every secondary status is an Event, also those that passed between two looks, and none is told twice."""
     story = Story()
@@ -376,7 +387,7 @@ def test_deletion_must_do_what_the_jobs_state_allows(primary: str, wanted: list[
         assert frozenset({Problem.ABSENT}) == plan.actions[0].fine
     else:
         assert ("Reconciling", "Deleting") == ready(story.status)
-        assert f"SageMaker says {primary}" in story.status.conditions[0].message
+        assert f"is {primary} in SageMaker" in story.status.conditions[0].message
         assert all(action.fine == STOP_FINE for action in plan.actions)
 
 

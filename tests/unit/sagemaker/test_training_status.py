@@ -87,7 +87,7 @@ def test_message_must_carry_what_sagemaker_says() -> None:
     finding = find_phase(
         described("InProgress", "Starting", "Pending: Insufficient capacity, retrying!"), before=None, suspend=False
     )
-    assert "SageMaker says Pending: Insufficient capacity, retrying!: waiting for capacity" == finding.message
+    assert "SageMaker says Pending: Insufficient capacity, retrying! (waiting for capacity)" == finding.message
 
 
 FAILURES: list[tuple[str, FailureClass, Reason, int | None]] = [
@@ -345,6 +345,7 @@ def test_event_reason_must_be_camel_case() -> None:
         (["Starting", "Training", "Interrupted"], 60, False),
         (["Starting", "Training", "Interrupted", "Starting", "Training"], 60 + 360, True),
         (["Starting", "Training", "Stopping"], 60 + 480, True),
+        (["Starting", "Stopping"], 0, False),
     ],
 )
 def test_instance_seconds_must_leave_out_waiting(path: list[str], seconds: int, on: bool) -> None:

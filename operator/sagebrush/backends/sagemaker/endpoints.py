@@ -119,6 +119,8 @@ class SageMakerModelEndpoints:
     async def _looked_up(
         self, account: Account, name: str, meta: Meta, *, spec: ModelEndpointSpec, observed: Observed, wanted: Lookups
     ) -> Observed:
+        # What we change ourselves the gateway forgets; each tick of the metrics must not ask again.
+        age = timedelta(0) if meta.deleting else self._defaults().polling.active
         configs: dict[str, Resource | None] = {}
         models: dict[str, Resource | None] = {}
         if wanted.listed:
@@ -127,9 +129,12 @@ class SageMakerModelEndpoints:
             models |= await self._listed(account, "Model", "Models", mark=mark)
         for config in sorted(wanted.configs - configs.keys()):
             asked = {"EndpointConfigName": config}
-            configs[config] = await self._asked(account, "DescribeEndpointConfig", asked, arn="EndpointConfigArn")
+            configs[config] = await self._asked(
+                account, "DescribeEndpointConfig", asked, arn="EndpointConfigArn", max_age=age
+            )
         for model in sorted(wanted.models - models.keys()):
-            models[model] = await self._asked(account, "DescribeModel", {"ModelName": model}, arn="ModelArn")
+            asked = {"ModelName": model}
+            models[model] = await self._asked(account, "DescribeModel", asked, arn="ModelArn", max_age=age)
         registered = None
         if wanted.registrations is not None:
             registered = await read_registered(

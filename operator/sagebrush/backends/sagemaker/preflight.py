@@ -6,6 +6,7 @@ calls have been made. Instance types are left to AWS: it has new ones before bot
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 _LONGEST_SHOWN = 80
@@ -62,7 +63,19 @@ def _text(shape: Any, value: str, *, path: str) -> list[str]:
     if choices and not shape.name.endswith("InstanceType") and value not in choices:
         return [f"{path}: {shown!r} is not one of {', '.join(choices)}"]
     pattern = shape.metadata.get("pattern")
-    # \p{…} is not in Python's re: such patterns (of tags) allow nearly everything, and AWS checks them.
-    if pattern and r"\p{" not in pattern and not re.fullmatch(pattern, value, re.DOTALL):
+    compiled = _compiled(pattern) if pattern else None
+    if compiled and not compiled.fullmatch(value):
         return [f"{path}: {shown!r} does not match {pattern}"]
     return []
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """
+    The pattern; None where it is none to Python's re, which has no ``\\p{…}`` and no surrogate pairs: those (of tags, and
+    of Application Auto Scaling's names) allow nearly everything, and AWS checks them.
+    """
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error:
+        return None

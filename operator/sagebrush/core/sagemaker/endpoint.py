@@ -20,7 +20,7 @@ from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, Outcome, finalizer_action, report
 from sagebrush.core.sagemaker.endpoint_revisions import in_use, marked, recorded, recovered
 from sagebrush.core.sagemaker.endpoint_service import serve
-from sagebrush.core.sagemaker.endpoint_state import SERVING, Seen, Step, Verdict
+from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE, SERVING, Seen, Step, Verdict
 from sagebrush.core.sagemaker.endpoint_things import missing, problem_with
 from sagebrush.core.sagemaker.endpoint_variants import decisions, held, histories_before, leaving
 from sagebrush.core.sagemaker.endpoint_words import failed, of_state, rolled_back
@@ -42,7 +42,7 @@ def reconcile(
     if meta.deleting:
         return reconcile_deletion(meta, spec, status, observed, defaults=defaults, now=now)
     case = case_of(meta, spec, status, observed, defaults=defaults, now=now)
-    if case.foreign is not None:
+    if case.foreign is not None and not (case.was_just_created and identity.UID_TAG not in case.foreign.tags):
         name, owner = case.foreign.body["EndpointName"], identity.owner_in_words(case.foreign)
         text = f"SageMaker has an endpoint {name}, and {owner}; delete it, or give spec.sageMaker.name another value"
         return _report(case, observed, _conflict(case, text))
@@ -80,7 +80,7 @@ def _next(case: Case, observed: Observed, goal: Goal) -> Outcome:
         )
     else:
         outcome = _STEPS[found.step](case, observed, goal, seen, found)
-        why = f"the endpoint is {seen.status} and doesn't serve the desired revision alone"
+        why = "another revision serves" if seen.status == IN_SERVICE else f"the endpoint is {seen.status}"
     return replace(outcome, decisions=_all_held(case, observed, goal, made, why=why))
 
 

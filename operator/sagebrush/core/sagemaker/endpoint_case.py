@@ -97,7 +97,7 @@ class Case:
         told, seen = self.before.last_update, self.seen
         if seen is None or seen.pending_config is None or (told and told.endpoint_config == seen.pending_config):
             return told
-        time = seen.pending_since or seen.modified
+        time = min(seen.pending_since or seen.modified, self.now)
         return UpdateAttempt(endpoint_config=seen.pending_config, time=time, generation=self.meta.generation)
 
     @property
@@ -107,6 +107,7 @@ class Case:
             return None
         return verdict(
             self.seen,
+            before=self.before.status,
             desired=self.goal.config_name,
             last=self.last,
             recreations=self.before.recreations,

@@ -21,6 +21,7 @@ from sagebrush.core.scaling.policy import Decision
 
 KIND = "ModelEndpoint"
 _TEXT = 1024
+_NOT_TO_BE_HAD = frozenset({Reason.REVISION_NOT_FOUND, Reason.NAME_CONFLICT})
 _BAD = frozenset(
     {
         Reason.CAPACITY_ERROR,
@@ -98,6 +99,7 @@ def report(
 ) -> EndpointPlan:
     """The complete status, and an Event for each transition."""
     finding, variants = outcome.finding, goal.variants if goal else ()
+    had = goal if finding.reason not in _NOT_TO_BE_HAD else None
     scaling = scaling_statuses(variants, outcome.decisions, status=status, now=now)
     only = len(variants) == 1
     current = [each.current_instances for each in seen.variants if each.current_instances is not None] if seen else []
@@ -120,8 +122,8 @@ def report(
             "observed_generation": meta.generation,
             "conditions": set_conditions(status.conditions, wanted, generation=meta.generation, now=now),
             "url": invocations_url(region, endpoint),
-            "revision": goal.revision if goal else status.revision,
-            "model": goal.model if goal else status.model,
+            "revision": had.revision if had else status.revision,
+            "model": had.model if had else status.model,
             "replicas": sum(current),
             "ready_replicas": sum(current) if serves else 0,
             "scaling": next(iter(scaling.values()), None) if only else None,

@@ -108,12 +108,13 @@ def collected(
     going = [each for each in due(revisions, now=now) if each.endpoint_config not in protected]
     kept = tuple(each for each in revisions if each not in going)
     known = {each.endpoint_config for each in kept}
+    # What was marked is old enough by our own clock.
+    told = {each.endpoint_config for each in going} | {model for each in going for model in each.models}
     strays = {name: found for name, found in inventory.configs.items() if found and name not in known | set(protected)}
-    configs = sorted(name for name, found in strays.items() if _is_old(found, now=now))
+    configs = sorted(name for name, found in strays.items() if name in told or _is_old(found, now=now))
     needed = {model for each in kept for model in each.models}
-    models = [
-        name for name, found in inventory.models.items() if found and name not in needed and _is_old(found, now=now)
-    ]
+    spare = {name: found for name, found in inventory.models.items() if found and name not in needed}
+    models = [name for name, found in spare.items() if name in told or _is_old(found, now=now)]
     unknown = set(protected) - known or len(configs) < len(strays)
     return Collecting(tuple(configs), () if unknown else tuple(sorted(models)), kept)
 

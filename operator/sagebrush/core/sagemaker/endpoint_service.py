@@ -32,7 +32,9 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
         raise ValueError("nothing serves")
     asked = changes(goal.variants, seen, counts=wanted_counts(goal.variants, made))
     growing = is_growth(asked, seen)
-    stuck = growing and bool(seen.failure_reason) and case.now - seen.modified < CAPACITY_WAIT
+    # Not where AWS' clock is ahead of ours: it would be for ever.
+    recent = seen.modified <= case.now < seen.modified + CAPACITY_WAIT
+    stuck = growing and recent and bool(seen.failure_reason)
     if stuck:
         asked = []
     calls = _registrations(case, observed, goal)

@@ -146,9 +146,16 @@ class Verdict:
 
 
 def verdict(
-    seen: Seen, *, desired: str, last: UpdateAttempt | None, recreations: int, generation: int, now: datetime
+    seen: Seen,
+    *,
+    before: str | None,
+    desired: str,
+    last: UpdateAttempt | None,
+    recreations: int,
+    generation: int,
+    now: datetime,
 ) -> Verdict:
-    """What an endpoint in this state needs to serve configuration *desired*."""
+    """What an endpoint in this state needs to serve configuration *desired*. *before*: its state at the last look."""
     if not seen.is_changeable:
         return Verdict(Step.WAIT)
     if seen.status == IN_SERVICE and seen.config == desired:
@@ -160,7 +167,8 @@ def verdict(
     if updatable and tried is None:
         return Verdict(Step.UPDATE, afresh=True)
     if tried and seen.status == IN_SERVICE:
-        return _after_update(seen, tried, now=now)
+        begun = before is not None and before not in CHANGEABLE
+        return _after_update(seen, tried, begun=begun, now=now)
     if tried and seen.status == ROLLBACK_FAILED:
         return _again(seen, tried, now=now)
     changed = last.generation != generation if last else seen.config != desired
@@ -177,9 +185,10 @@ def _anew(seen: Seen, last: UpdateAttempt | None, *, changed: bool, recreations:
     return Verdict(Step.RECREATE if now >= until else Step.RECREATE_LATER, until)
 
 
-def _after_update(seen: Seen, last: UpdateAttempt, *, now: datetime) -> Verdict:
-    """InService on another configuration than the one that was asked for."""
-    if last.failure is None and seen.modified <= last.time and now - last.time < SETTLE:
+def _after_update(seen: Seen, last: UpdateAttempt, *, begun: bool, now: datetime) -> Verdict:
+    """InService on another configuration than the one that was asked for: over, unless it has not *begun* yet."""
+    over = begun or last.failure is not None or last.time < seen.modified <= now
+    if not over and now - last.time < SETTLE:
         return Verdict(Step.WAIT)
     if not is_retryable(failure_of(seen, last)):
         return Verdict(Step.ROLLED_BACK)
@@ -194,8 +203,10 @@ def _again(seen: Seen, last: UpdateAttempt, *, now: datetime) -> Verdict:
 
 
 def _failed_at(seen: Seen, last: UpdateAttempt | None, *, now: datetime) -> datetime:
-    # AWS' clock, unless it is so far ahead of ours that the time would never come.
-    return seen.modified if seen.modified <= now or last is None else min(last.time, now)
+    # Where AWS' clock is ahead of ours the time might never come: then our own record counts.
+    if seen.modified <= now:
+        return seen.modified
+    return min(last.time, now) if last else now - _wait(MOST_RECREATIONS)
 
 
 def _wait(times: int) -> timedelta:

@@ -158,13 +158,15 @@ def usage(seen: Seen | None, types: Mapping[str, str]) -> dict[str, int]:
     out: dict[str, int] = {}
     if seen is None or seen.status == FAILED:
         return out
-    fleets = [(each, each.instance_type or types.get(each.name)) for each in seen.variants]
-    fleets += [(each, each.instance_type or types.get(each.name)) for each in seen.pending_variants]
-    for variant, kind in fleets:
+    running = [(each, each.current_instances) for each in seen.variants]
+    # The second fleet is paid for from its launch, before it counts as running.
+    running += [(each, each.current_instances or each.desired_instances) for each in seen.pending_variants]
+    for variant, count in running:
+        kind = variant.instance_type or types.get(variant.name)
         if variant.serverless:
             out[SERVERLESS] = out.get(SERVERLESS, 0) + 1
-        elif kind and variant.current_instances:
-            out[kind] = out.get(kind, 0) + variant.current_instances
+        elif kind and count:
+            out[kind] = out.get(kind, 0) + count
     return out
 
 

@@ -43,7 +43,7 @@ def _end(case: Case, job: Resource) -> Plan[TrainingJobStatus]:
     if not _has_ended(case):
         _, status, events = described(case, job)
     said = training_status.primary(job.body)
-    plan = _deleting(case, f"deleting: SageMaker says {said} of training job {case.name}", status=status, told=events)
+    plan = _deleting(case, f"deleting: training job {case.name} is {said} in SageMaker", status=status, told=events)
     if said in (training_status.STOPPING, training_status.DELETING):
         return replace(plan, requeue_after=polling.active)
     stop = case.call("StopTrainingJob", Problem.ENDED, Problem.ABSENT)

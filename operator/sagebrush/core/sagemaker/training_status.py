@@ -96,8 +96,8 @@ def _in_words(body: Description, shown: str) -> str:
     transitions = body.get("SecondaryStatusTransitions") or []
     said = transitions[-1] if transitions else {}
     detail = said.get("StatusMessage") if said.get("Status") == shown else None
-    parts = [f"SageMaker says {shown or 'nothing'}", detail, _NOTES.get(shown)]
-    return ": ".join(part for part in parts if part)
+    text = f"SageMaker says {shown or 'nothing'}{f': {detail}' if detail else ''}"
+    return f"{text} ({_NOTES[shown]})" if shown in _NOTES else text
 
 
 def artifact(body: Description) -> ModelArtifact | None:

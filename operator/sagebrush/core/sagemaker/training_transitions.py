@@ -33,7 +33,7 @@ _ENDS: Mapping[str, TrainingPhase] = {
     "MaxWaitTimeExceeded": TrainingPhase.STOPPED,
 }
 _WARNINGS = frozenset({"Interrupted", "Restarting", "Failed", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"})
-_ON_INSTANCES = frozenset({"Downloading", "DownloadingTrainingImage", "Training", "Updating", "Uploading", "Stopping"})
+_ON_INSTANCES = frozenset({"Downloading", "DownloadingTrainingImage", "Training", "Updating", "Uploading"})
 _CAMEL_CASE = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 _KEPT = 100
 """Transitions kept in status: a spot job may be interrupted any number of times, and an object has room for 1 MiB."""
@@ -117,9 +117,11 @@ def instance_seconds(body: Mapping[str, Any], *, now: datetime) -> tuple[int, bo
     AWS bills from the download of the data to the end; waiting for capacity costs nothing. An estimate until AWS says
     BillableTimeInSeconds.
     """
-    seconds, now_on = 0.0, False
+    seconds, held, going = 0.0, False, False
     for step in _steps(body):
-        now_on = str(step.get("Status")) in _ON_INSTANCES and step.get("EndTime") is None
-        if str(step.get("Status")) in _ON_INSTANCES:
+        raw = str(step.get("Status"))
+        held = raw in _ON_INSTANCES or (held and raw == "Stopping")  # a job may be stopped before it has any
+        going = held and step.get("EndTime") is None
+        if held:
             seconds += max(0.0, ((step.get("EndTime") or now) - step["StartTime"]).total_seconds())
-    return int(seconds), now_on
+    return int(seconds), going
