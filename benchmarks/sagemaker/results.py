@@ -1,5 +1,6 @@
 """From what was recorded to the figures of the report."""
 
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,6 +47,7 @@ class Results:
         """What goes into the file."""
         return {
             "parameters": {**asdict(self.options), "out": str(self.options.out), "operator": self.options.flags()},
+            "machine": {"cores": os.cpu_count(), "load_average_15_minutes": round(os.getloadavg()[2], 2)},
             "steady": self.steady(),
             "notice_seconds": self.notice(),
             "asked_seconds": self.asked(),

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
+from devcluster import binaries
 from examples.demo import metrics
 from examples.demo.data import git_revision
 from examples.demo.explain import look
@@ -74,7 +75,9 @@ def _tell(scenario: Scenario, *, steps: Steps, stack: Stack) -> None:
     run = scenario.run
     run.versions = {
         "sagebrush": git_revision(),
-        "prometheus": metrics.version(stack.prometheus_url),
+        "kubernetes": binaries.kubernetes_version(),
+        "prometheus": metrics.version(stack.prometheus_url)
+        or "built by devcluster, see devcluster/tools/prometheus/go.mod",
         "python": sys.version.split()[0],
     }
     with steps.step("Data, in S3"):
@@ -134,7 +137,9 @@ def _explanation(stack: Stack, *, settings: Settings) -> str:
     objects = ("get", "trainingjobs,modelendpoints", *where, "-o", "yaml", "--show-managed-fields=false")
     parts = [
         look(stack.cluster, title="the objects", arguments=objects),
-        look(stack.cluster, title="events", arguments=("get", "events", *where, "--sort-by=.metadata.creationTimestamp")),
+        look(
+            stack.cluster, title="events", arguments=("get", "events", *where, "--sort-by=.metadata.creationTimestamp")
+        ),
         f"--- the operator's log: {display(stack.operator_log)}\n{tail(stack.operator_log, lines=LOG_LINES)}",
     ]
     return "\n".join(parts)
@@ -153,6 +158,8 @@ def _verdict(run: report.Run, *, settings: Settings, steps: Steps) -> int:
             f"{run.train.cost:.4f} {run.train.currency}), served, {counts} instances, a silent rollback seen, back by one field, "
             f"nothing left; {run.audit.calls} AWS calls, at most {run.audit.peak_per_second} within a second"
         )
+    if run.activities:
+        say(report.first_decisions(run))
     for name in REPORT_FILES:
         if (settings.out / name).exists():
             say(f"see {display(settings.out / name)}")

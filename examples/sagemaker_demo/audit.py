@@ -19,6 +19,9 @@ class Audit:
     """Calls by AWS' answer: OK, or an error code."""
     peak_per_second: int
     """Most calls within a second."""
+    rate: float
+    """The operator's budget: calls per second."""
+    burst: int
     lowest_level: float
     """Lowest level of a token bucket of the operator's rate and size that these calls would have left."""
     violations: Sequence[str] = ()
@@ -48,8 +51,12 @@ def audit_of(
         operations=dict(Counter(f"{entry['service']}.{entry['operation']}" for entry in calls).most_common()),
         answers=dict(Counter(entry["code"] for entry in calls).most_common()),
         peak_per_second=peak(times),
+        rate=rate,
+        burst=burst,
         lowest_level=lowest_level(times, rate=rate, burst=burst),
-        violations=[f"{each['rule']}: {each['operation']} {each['resource']}: {each['detail']}" for each in log["violations"]],
+        violations=[
+            f"{each['rule']}: {each['operation']} {each['resource']}: {each['detail']}" for each in log["violations"]
+        ],
         orphans=list(orphans),
         leftovers=leftovers(state),
     )

@@ -30,7 +30,9 @@ def placeholders(bucket: str) -> list[Change]:
     wanted = {"111122223333": ACCOUNT, "EXECUTION_ROLE": ROLE, "DATA_BUCKET": bucket}
     # Not in the comments above, which name the placeholders.
     return [
-        Change(what=f"the placeholder {old}", pattern=rf"(?m)^([^#\n]*){old}", replacement=rf"\g<1>{new}", everywhere=True)
+        Change(
+            what=f"the placeholder {old}", pattern=rf"(?m)^([^#\n]*){old}", replacement=rf"\g<1>{new}", everywhere=True
+        )
         for old, new in wanted.items()
     ]
 
@@ -47,10 +49,10 @@ def named(new: str) -> Change:
     return Change(what="metadata.name", pattern=pattern, replacement=rf"\g<1> {new}   {MARK}")
 
 
-def engine(new: str) -> Change:
-    """Another engine of scaling."""
-    replacement = rf"\g<1>\n    engine: {new}   {MARK}"
-    return Change(what="spec.scaling", pattern=r"(?m)^(  scaling:)$", replacement=replacement)
+def engine(new: str, *, cooldown: str) -> Change:
+    """Another engine of scaling, with cooldowns as AWS has them where nobody says anything."""
+    lines = "\n".join(f"    {line}   {MARK}" for line in (f"engine: {new}", f"scaleOutCooldown: {cooldown}"))
+    return Change(what="spec.scaling", pattern=r"(?m)^(  scaling:)$", replacement=rf"\g<1>\n{lines}")
 
 
 def filled(text: str, changes: Sequence[Change]) -> str:
@@ -59,7 +61,9 @@ def filled(text: str, changes: Sequence[Change]) -> str:
         text, found = re.subn(change.pattern, change.replacement, text, count=0 if change.everywhere else 1)
         # Not each manifest has a bucket.
         if not found and not change.what.endswith("DATA_BUCKET"):
-            raise DemoError(f"a manifest of examples/kdd/sagemaker has no longer {change.what}: mend the demo, or the manifest")
+            raise DemoError(
+                f"a manifest of examples/kdd/sagemaker has no longer {change.what}: mend the demo, or the manifest"
+            )
     return text
 
 

@@ -20,7 +20,8 @@ PHASES = {
     "Deleting": "#bbbbbb",
 }
 VIOLET = "#7a4fa3"
-STAGE_COLOURS = ("#f7ecd2", "#f1dcb0", "#eeeeee")
+CLOSE_SECONDS = 9
+STAGE_COLOURS = ("#f7ecd2", "#f1dcb0", "#eeeeee", "#f7ecd2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +50,16 @@ def draw(picture: Picture, *, path: Path) -> None:
     mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     zero = picture.stages[0].begun.time.timestamp() if picture.stages else picture.ours[0].time.timestamp()
     figure, panels = plt.subplots(
-        4, 1, figsize=(12, 10), sharex=True, gridspec_kw={"height_ratios": [3, 2.6, 2.2, 0.9]}, constrained_layout=True
+        4, 1, figsize=(12, 10), sharex=True, gridspec_kw={"height_ratios": [3, 2.6, 2, 1.2]}, constrained_layout=True
     )
     requests, ours, theirs, states = panels
     figure.suptitle(picture.title, fontsize=13, fontweight="bold", color=INK)
     _requests(requests, picture=picture, zero=zero)
-    _instances(ours, picture.ours, zero=zero, colour=GREEN)
+    _instances(ours, picture.ours, zero=zero, colour=GREEN, room=True)
     _decisions(ours, picture.decisions, zero=zero, highest=_highest(picture.ours))
-    ours.set_title("engine: Sagebrush — decides on this machine's clock, from Prometheus", loc="left", fontsize=10, color=INK)
+    ours.set_title(
+        "engine: Sagebrush — decides on this machine's clock, from Prometheus", loc="left", fontsize=10, color=INK
+    )
     _instances(theirs, picture.theirs, zero=zero, colour=VIOLET)
     theirs.set_title(
         f"engine: ApplicationAutoScaling — alarms on SageMaker's clock, {picture.speed:g} × as fast: 1 s here is "
@@ -66,13 +69,18 @@ def draw(picture: Picture, *, path: Path) -> None:
         color=INK,
     )
     _states(states, picture=picture, zero=zero)
+    times = [sample.time.timestamp() - zero for sample in picture.ours] or [0.0, 1.0]
     for panel in (requests, ours, theirs):
-        _stages(panel, picture.stages, zero=zero, named=panel is requests)
+        _stages(panel, picture.stages, zero=zero, named=panel is requests, last=times[-1])
         panel.grid(axis="y", color="#e4e4e4", linewidth=0.8)
         panel.set_axisbelow(True)
-        panel.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+        place = (
+            {"loc": "upper right"}
+            if panel is requests
+            else {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2}
+        )
+        panel.legend(frameon=panel is requests, framealpha=0.9, edgecolor="none", fontsize=9, **place)
     states.set_xlabel("seconds of this machine's clock since the first request")
-    times = [sample.time.timestamp() - zero for sample in picture.ours] or [0.0, 1.0]
     states.set_xlim(times[0], times[-1] + 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -99,7 +107,8 @@ def _target(picture: Picture, time: datetime) -> float:
     return float(known[-1]) if known else 0.0
 
 
-def _instances(panel: Any, samples: Sequence[Sample], *, zero: float, colour: str) -> None:
+def _instances(panel: Any, samples: Sequence[Sample], *, zero: float, colour: str, room: bool = False) -> None:
+    """Draw both counts; `room` leaves some above them, for the decisions."""
     times = [sample.time.timestamp() - zero for sample in samples]
     current = [sample.current for sample in samples]
     panel.fill_between(times, current, step="post", color=colour, alpha=0.25, linewidth=0)
@@ -108,7 +117,7 @@ def _instances(panel: Any, samples: Sequence[Sample], *, zero: float, colour: st
     panel.plot(times, desired, color=INK, linewidth=1.2, linestyle=":", drawstyle="steps-post", label="asked for")
     highest = _highest(samples)
     panel.set_ylabel("instances")
-    panel.set_ylim(0, highest * 1.45)
+    panel.set_ylim(0, highest * (1.5 if room else 1.15))
     panel.set_yticks(range(highest + 1))
 
 
@@ -117,12 +126,16 @@ def _highest(samples: Sequence[Sample]) -> int:
 
 
 def _decisions(panel: Any, decisions: Sequence[Decision], *, zero: float, highest: int) -> None:
+    last, level = float("-inf"), 0
     for decision in decisions:
         when = decision.time.timestamp() - zero
+        # Labels that would overlap take turns on two levels.
+        level = (level + 1) % 2 if when - last < CLOSE_SECONDS else 0
+        last = when
         panel.annotate(
             f"{decision.from_replicas}→{decision.to_replicas}",
             xy=(when, max(decision.to_replicas, decision.from_replicas)),
-            xytext=(when, highest * 1.2),
+            xytext=(when, highest * (1.15 + 0.18 * level)),
             ha="center",
             fontsize=9,
             color=RED if decision.to_replicas > decision.from_replicas else BLUE,
@@ -138,27 +151,34 @@ def _states(panel: Any, *, picture: Picture, zero: float) -> None:
         colour = PHASES.get(status, "#dddddd")
         seen[status] = panel.barh(0, width, left=begun, height=0.8, color=colour, linewidth=0)
     panel.legend(seen.values(), seen.keys(), loc="upper center", ncols=len(seen) or 1, frameon=False, fontsize=9,
-                 bbox_to_anchor=(0.5, -0.75))  # fmt: skip
-    for time, text in picture.notes:
-        when = time.timestamp() - zero
-        panel.annotate(text, xy=(when, 0.4), xytext=(when, 0.75), fontsize=8.5, ha="left", color=INK)
-        panel.axvline(when, color=INK, linewidth=0.8)
+                 bbox_to_anchor=(0.5, -0.5))  # fmt: skip
+    for number, (time, text) in enumerate(picture.notes):
+        when, height = time.timestamp() - zero, 0.6 + 0.45 * number
+        panel.plot([when, when], [-0.4, height + 0.3], color=INK, linewidth=0.8)
+        panel.text(when, height, f"{text} ", fontsize=9, ha="right", va="bottom", color=INK)
     panel.set_yticks([])
-    panel.set_ylim(-0.4, 1.3)
+    panel.set_ylim(-0.4, max(0.9, 0.6 + 0.45 * len(picture.notes)))
     panel.set_ylabel("state of\nkdd", rotation=0, ha="right", va="center")
     panel.spines["left"].set_visible(False)
 
 
-def _stages(panel: Any, stages: Sequence[Stage], *, zero: float, named: bool) -> None:
+def _stages(panel: Any, stages: Sequence[Stage], *, zero: float, named: bool, last: float) -> None:
+    """Colour the stages, each until the next begins."""
     for number, stage in enumerate(stages):
-        end = stages[number + 1].begun if number + 1 < len(stages) else stage.ended
-        if end is None:
-            continue
-        begun, ended = stage.begun.time.timestamp() - zero, end.time.timestamp() - zero
-        panel.axvspan(begun, ended, color=STAGE_COLOURS[number % 3], alpha=0.6, zorder=0, linewidth=0)
+        begun = stage.begun.time.timestamp() - zero
+        ended = stages[number + 1].begun.time.timestamp() - zero if number + 1 < len(stages) else last
+        panel.axvspan(begun, ended, color=STAGE_COLOURS[number % len(STAGE_COLOURS)], alpha=0.6, zorder=0, linewidth=0)
         if named:
-            text = f"target {stage.target:,}" if stage.rate else "no requests"
-            panel.text((begun + ended) / 2, 1.01, text, transform=panel.get_xaxis_transform(), ha="center", va="bottom", color=AMBER)
+            text = f"{stage.rate / 1000:g}k/min, target {stage.target / 1000:g}k" if stage.rate else "no requests"
+            panel.text(
+                (begun + ended) / 2,
+                1.01,
+                text,
+                transform=panel.get_xaxis_transform(),
+                ha="center",
+                va="bottom",
+                color=AMBER,
+            )
 
 
 def spans(samples: Sequence[Sample]) -> list[tuple[datetime, datetime, str]]:

@@ -11,7 +11,12 @@ from examples.demo.watch import Decision
 from examples.sagemaker_demo.audit import LEAST_LEVEL, Audit
 from examples.sagemaker_demo.watch import Sample
 
-STAGES = {"load": "scale-out to the first target", "target": "scale-out to the second", "quiet": "scale-in"}
+STAGES = {
+    "load": "scale-out to the first target",
+    "target": "scale-out to the second",
+    "quiet": "scale-in",
+    "again": "a smaller load, for the updates",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +124,9 @@ class Run:
 def train_report(job: Mapping[str, Any]) -> TrainReport:
     """Read how training went from a completed TrainingJob."""
     status = job["status"]
-    took = datetime.fromisoformat(status["completionTime"]) - datetime.fromisoformat(status["startTime"])
+    # status.startTime is the operator's, who asked for the job on another clock.
+    begun = datetime.fromisoformat(status["transitions"][0]["startTime"])
+    took = datetime.fromisoformat(status["completionTime"]) - begun
     cost = status.get("cost") or {}
     return TrainReport(
         virtual_seconds=took.total_seconds(),
@@ -170,9 +177,12 @@ def problems(run: Run) -> list[str]:
     found = [f"{update.what}: {line}" for update in run.updates for line in update.problems]
     if run.train is None or not run.train.billable_seconds or not run.train.cost:
         found.append("the TrainingJob's status has no billable seconds, or no cost")
-    found += [f"{STAGES[stage.name]}: {stage.wanted} instances were not reached" for stage in run.stages if not stage.reached]
-    if len(run.stages) < len(STAGES):
-        found.append(f"{len(run.stages)} of {len(STAGES)} stages of the load were seen")
+    found += [
+        f"{STAGES[stage.name]}: {stage.wanted} instances were not reached" for stage in run.stages if not stage.reached
+    ]
+    wanted = len(STAGES) - run.short
+    if len(run.stages) < wanted:
+        found.append(f"{len(run.stages)} of {wanted} stages of the load were seen")
     most = max((stage.wanted for stage in run.stages), default=0)
     if run.most_instances > most:
         found.append(f"{run.most_instances} instances at a time, where {most} carry the load")
@@ -194,12 +204,19 @@ def audit_problems(audit: Audit) -> list[str]:
 def audit_lines(audit: Audit) -> list[str]:
     """Return the log in some lines."""
     return [
-        f"{audit.calls} calls by the operator, at most {audit.peak_per_second} within a second "
-        f"(the bucket never stood below {audit.lowest_level:g} tokens)",
+        (
+            f"{audit.calls} calls by the operator, at most {audit.peak_per_second} within a second "
+            f"(its bucket of {audit.burst} tokens, {audit.rate:g} new ones a second, never stood below {audit.lowest_level:g})"
+        ),
         *(f"  {number:5}  {operation}" for operation, number in audit.operations.items()),
-        f"answers: {', '.join(f'{number} × {code}' for code, number in audit.answers.items())}",
-        f"{len(audit.violations)} violations, {len(audit.orphans)} orphans, "
-        f"{sum(map(len, audit.leftovers.values()))} things left in SageMaker",
+        (
+            f"answers: {', '.join(f'{number} × {code}' for code, number in audit.answers.items())} "
+            "(ValidationException is also how SageMaker says that there is no such thing)"
+        ),
+        (
+            f"{len(audit.violations)} violations, {len(audit.orphans)} orphans, "
+            f"{sum(map(len, audit.leftovers.values()))} things left in SageMaker"
+        ),
     ]
 
 
@@ -231,7 +248,13 @@ def to_json(run: Run) -> dict[str, Any]:
             {"stage": each.stage, "virtualSeconds": each.seconds, "what": each.description} for each in run.activities
         ],
         "updates": [
-            {"what": each.what, "config": each.config, "isFirst": each.is_first, "reason": each.reason, "message": each.message}
+            {
+                "what": each.what,
+                "config": each.config,
+                "isFirst": each.is_first,
+                "reason": each.reason,
+                "message": each.message,
+            }
             for each in run.updates
         ],
         "revisions": run.revisions,
@@ -241,6 +264,7 @@ def to_json(run: Run) -> dict[str, Any]:
             "calls": run.audit.calls,
             "operations": dict(run.audit.operations),
             "answers": dict(run.audit.answers),
+            "bucket": {"rate": run.audit.rate, "burst": run.audit.burst},
             "peakPerSecond": run.audit.peak_per_second,
             "lowestBucketLevel": run.audit.lowest_level,
             "violations": list(run.audit.violations),
@@ -289,7 +313,10 @@ def to_markdown(run: Run, *, picture: bool) -> str:
         *("# The demo on a simulated SageMaker", ""),
         f"{run.began:%Y-%m-%d %H:%M} UTC. " + ("It did not pass:" if bad else "All went well."),
         *(f"- {line}" for line in bad),
-        *("", "The operator, the Kubernetes API and Prometheus are real. SageMaker is the simulator of the tests, whose clock"),
+        *(
+            "",
+            "The operator, the Kubernetes API and Prometheus are real. SageMaker is the simulator of the tests, whose clock",
+        ),
         f"runs {run.speed:g} times as fast; it trains nothing and answers no prediction. No AWS account was involved.",
         *_train_section(run),
         *_scaling_section(run),
@@ -330,7 +357,13 @@ def _scaling_section(run: Run) -> list[str]:
     if not run.stages:
         return []
     lines = [
-        *("", "## Scaling", "", "The operator's policy, from Prometheus, in seconds of this machine's clock (the scrapes' clock):", ""),
+        *(
+            "",
+            "## Scaling",
+            "",
+            "The operator's policy, from Prometheus, in seconds of this machine's clock (the scrapes' clock):",
+            "",
+        ),
         *("| stage | seconds | instances | why |", "|---|---|---|---|"),
     ]
     for stage in run.stages:
@@ -341,23 +374,45 @@ def _scaling_section(run: Run) -> list[str]:
         ]
     if run.activities:
         lines += [
-            *("", "`engine: ApplicationAutoScaling`, the same load on another endpoint, in seconds of SageMaker's clock:", ""),
+            *(
+                "",
+                "`engine: ApplicationAutoScaling`, the same load on another endpoint, in seconds of SageMaker's clock:",
+                "",
+            ),
             *("| stage | seconds | what |", "|---|---|---|"),
             *(f"| {STAGES[each.stage]} | {each.seconds:.0f} | {each.description} |" for each in run.activities),
             "",
-            "Compare each in its own time, and with care: the alarms' periods (3 × 1 min out, 15 × 1 min in) are simulated after",
-            "what AWS documents, and an instance takes its minutes to start under either.",
+            first_decisions(run),
+            "Each in its own time, so the picture does not show which is sooner. The alarms (three minutes out, fifteen in) and the",
+            "cooldowns (5 min) are simulated after what AWS documents; an instance takes its three minutes under either engine. The",
+            "operator's policy needs a Prometheus that counts the requests, and here it has `scaleInCooldown: 10s`.",
         ]
     return lines
+
+
+def first_decisions(run: Run) -> str:
+    """Return how soon either engine acted on the load, each by the clock that it lives on."""
+    ours = next((_since(run.stages[0], each.time) for each in run.decisions), None) if run.stages else None
+    theirs = next((each.seconds for each in run.activities if each.stage == "load"), None)
+    said = "never" if ours is None else f"{ours:.1f} s after the load by its clock, this machine's"
+    theirs_said = "never" if theirs is None else f"{theirs:.0f} s after it by SageMaker's"
+    return f"The operator's policy first acted {said}; Application Auto Scaling {theirs_said}."
 
 
 def _update_section(run: Run) -> list[str]:
     if not run.updates:
         return []
     rows = [
-        f"| {each.what} | {'the first' if each.is_first else 'another'} | {each.reason} | {each.message} |" for each in run.updates
+        f"| {each.what} | {'the first' if each.is_first else 'another'} | {each.reason} | {each.message} |"
+        for each in run.updates
     ]
-    header = ["", "## Updates", "", "| what | configuration that serves | Ready's reason | message |", "|---|---|---|---|"]
+    header = [
+        "",
+        "## Updates",
+        "",
+        "| what | configuration that serves | Ready's reason | message |",
+        "|---|---|---|---|",
+    ]
     return [*header, *rows]
 
 

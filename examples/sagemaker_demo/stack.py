@@ -55,7 +55,7 @@ class Stack:
     @property
     def store(self) -> Store:
         """The S3 server, as the data module takes it."""
-        return Store(in_cluster_url=self.s3_url, access_key=DEMO_KEY, secret_key="demo", region=REGION)  # noqa: S106
+        return Store(in_cluster_url=self.s3_url, access_key=DEMO_KEY, secret_key="demo", region=REGION)
 
     @property
     def operator_log(self) -> Path:
@@ -69,7 +69,7 @@ class Stack:
             endpoint_url=self.s3_url if service == "s3" else self.simulator_url,
             region_name=REGION,
             aws_access_key_id=DEMO_KEY,
-            aws_secret_access_key="demo",  # noqa: S106
+            aws_secret_access_key="demo",
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
         )
 
@@ -137,7 +137,9 @@ def start_stack(settings: Settings) -> Iterator[Stack]:
             say("stopping everything that was started")
 
 
-def _start(opened: ExitStack, name: str, command: Sequence[str], *, folder: Path, **environment: str) -> processes.Process:
+def _start(
+    opened: ExitStack, name: str, command: Sequence[str], *, folder: Path, **environment: str
+) -> processes.Process:
     process = processes.start(name, command, folder=folder, environment=environment, dies_with_us=True)
     opened.callback(processes.forget, process, folder=folder)
     opened.callback(processes.stop, process, grace_seconds=5)
@@ -149,7 +151,9 @@ def _s3_server() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
-        raise DemoError("moto's S3 server is missing: install moto[server] into the environment (`make env`)") from error
+        raise DemoError(
+            "moto's S3 server is missing: install moto[server] into the environment (`make env`)"
+        ) from error
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -202,7 +206,7 @@ def _operator(opened: ExitStack, settings: Settings, *, stack: Stack) -> process
         folder=stack.folder,
         KUBECONFIG=str(stack.cluster.kubeconfig),
         AWS_ACCESS_KEY_ID=OPERATOR_KEY,
-        AWS_SECRET_ACCESS_KEY="operator",  # noqa: S106
+        AWS_SECRET_ACCESS_KEY="operator",
         AWS_REGION=REGION,
         AWS_ENDPOINT_URL=stack.simulator_url,
         AWS_ENDPOINT_URL_S3=stack.s3_url,
@@ -243,7 +247,12 @@ def _wait_http(process: processes.Process, url: str) -> None:
         except (urllib.error.URLError, OSError):
             return None
 
-    wait_for(f"{process.name} to be ready", check=answers, timeout=START_SECONDS, detail=lambda: tail(Path(process.log), lines=3))
+    wait_for(
+        f"{process.name} to be ready",
+        check=answers,
+        timeout=START_SECONDS,
+        detail=lambda: tail(Path(process.log), lines=3),
+    )
 
 
 def _alive(process: processes.Process) -> None:

@@ -55,9 +55,7 @@ def wait_events(kube: Kube, namespace: str, *wanted: str, name: str = "kdd") -> 
     )
 
 
-def jobs(
-    aws: Aws, namespace: str, *, account: str | None = None, region: str | None = None
-) -> list[TrainingJob]:
+def jobs(aws: Aws, namespace: str, *, account: str | None = None, region: str | None = None) -> list[TrainingJob]:
     """The training jobs in SageMaker that belong to a namespace's objects."""
     with aws.simulator.agenda.lock:
         aws.simulator.agenda.catch_up()

@@ -11,7 +11,18 @@ import pytest
 from tests.integration.kube import Kube
 from tests.integration.operator_process import Operators
 from tests.integration.sagemaker.aws import Aws, training_job
-from tests.integration.sagemaker.jobs import SHORT, jobs, message, plan_jobs, standing, wait_phase
+from tests.integration.sagemaker.jobs import (
+    LONG,
+    SHORT,
+    codes,
+    edit,
+    jobs,
+    message,
+    plan_jobs,
+    standing,
+    wait_gone,
+    wait_phase,
+)
 
 NAMESPACE_ACCOUNT, OBJECT_ACCOUNT, TOKEN_ACCOUNT, POD_ACCOUNT = (str(digit) * 12 for digit in (2, 3, 4, 5))
 NO_KEYS = {
@@ -61,9 +72,22 @@ def test_jobs_must_go_to_their_account_and_region(aws: Aws, kube: Kube, namespac
     aws.wait_clean()
 
 
-def test_operator_that_knows_nothing_must_say_what_it_lacks(
-    aws: Aws, kube: Kube, namespace: str, operators: Operators
-):
+def test_job_must_be_followed_in_its_region(aws: Aws, kube: Kube, namespace: str, operators: Operators):
+    """An operator that has moved to another region still finds what was made in the old one, and makes no second job."""
+    plan_jobs(aws, namespace, duration=LONG)
+    operator = aws.start(operators, namespace)
+    kube.apply(training_job("kdd", namespace))
+    wait_phase(kube, namespace, "Training")
+    operator.kill()
+    aws.start(operators, namespace, AWS_REGION="eu-west-1")
+    edit(kube, namespace, {"suspend": True})
+    wait_phase(kube, namespace, "Stopped")
+    kube.delete("TrainingJob", namespace, "kdd")
+    wait_gone(aws, kube, namespace)
+    assert ["OK"] == codes(aws, "CreateTrainingJob", namespace)
+
+
+def test_operator_that_knows_nothing_must_say_what_it_lacks(aws: Aws, kube: Kube, namespace: str, operators: Operators):
     """Without a region the object is asked for one; without credentials it says where they come from; nothing is called."""
     aws.start(operators, namespace, AWS_REGION="", **NO_KEYS)
     kube.apply(training_job("nowhere", namespace))
@@ -81,9 +105,7 @@ def test_operator_that_knows_nothing_must_say_what_it_lacks(
         kube.wait_gone("TrainingJob", namespace, name)
 
 
-def test_web_identity_must_do_without_keys(
-    aws: Aws, kube: Kube, namespace: str, operators: Operators, tmp_path: Path
-):
+def test_web_identity_must_do_without_keys(aws: Aws, kube: Kube, namespace: str, operators: Operators, tmp_path: Path):
     """IRSA: a role and the service account's token, as EKS puts them into the pod, are all that is needed."""
     token = tmp_path / "token"
     token.write_text("a.service.account.token")

@@ -202,9 +202,7 @@ def test_unknown_secondary_status_must_not_matter(shared_aws: Aws, kube: Kube, n
     wait_events(kube, namespace, "Juggling")
 
 
-def test_suspend_must_stop_the_job_once(
-    shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_suspend_must_stop_the_job_once(shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch):
     """spec.suspend stops a job that trains: Stopping while SageMaker takes its time, then Stopped with what was saved."""
     slow(shared_aws, monkeypatch, training_stopping=120)
     plan_jobs(shared_aws, namespace, duration=LONG)

@@ -39,9 +39,7 @@ IN_PROGRESS = {
 
 def wait_deleting(kube: Kube, namespace: str) -> Manifest:
     """The object once it says that it is being deleted."""
-    return kube.wait(
-        "TrainingJob", namespace, "kdd", lambda body: standing(body) == ("Reconciling", "Deleting")
-    )
+    return kube.wait("TrainingJob", namespace, "kdd", lambda body: standing(body) == ("Reconciling", "Deleting"))
 
 
 @pytest.mark.parametrize("status", IN_PROGRESS)
@@ -82,9 +80,7 @@ def test_deletion_must_wait_for_a_job_that_is_stopping(
 
 
 @pytest.mark.parametrize("phase", ["Completed", "Failed"])
-def test_deletion_of_a_job_that_has_ended_must_free_its_name(
-    shared_aws: Aws, kube: Kube, namespace: str, phase: str
-):
+def test_deletion_of_a_job_that_has_ended_must_free_its_name(shared_aws: Aws, kube: Kube, namespace: str, phase: str):
     """A job that has ended is deleted without a stop."""
     plan_jobs(
         shared_aws, namespace, duration=SHORT, failure_reason="AlgorithmError: bad" if phase == "Failed" else None
@@ -124,9 +120,7 @@ def test_deletion_must_come_through_what_aws_refuses(shared_aws: Aws, kube: Kube
     plan_jobs(shared_aws, namespace, duration=LONG)
     kube.apply(training_job("kdd", namespace))
     wait_phase(kube, namespace, "Training")
-    shared_aws.simulator.faults.add(
-        "access_denied", operation="StopTrainingJob", resource=f"{namespace}-*", times=None
-    )
+    shared_aws.simulator.faults.add("access_denied", operation="StopTrainingJob", resource=f"{namespace}-*", times=None)
     kube.delete("TrainingJob", namespace, "kdd")
     body = kube.wait(
         "TrainingJob", namespace, "kdd", lambda body: standing(body) == ("Reconciling", "PermissionDenied")
@@ -137,7 +131,9 @@ def test_deletion_must_come_through_what_aws_refuses(shared_aws: Aws, kube: Kube
 
 
 @pytest.mark.parametrize("operation", ["StopTrainingJob", "DeleteTrainingJob"])
-@pytest.mark.parametrize("fault", ["lost_request", "lost_reply", "internal_error", "internal_error_after_commit", "throttle"])
+@pytest.mark.parametrize(
+    "fault", ["lost_request", "lost_reply", "internal_error", "internal_error_after_commit", "throttle"]
+)
 def test_deletion_must_converge_whatever_becomes_of_a_call(
     shared_aws: Aws, kube: Kube, namespace: str, operation: str, fault: str
 ):
@@ -173,8 +169,6 @@ def test_others_finalizers_must_stay(shared_aws: Aws, kube: Kube, namespace: str
     assert {"example.com/other", FINALIZER} == set(body["metadata"]["finalizers"])
     kube.delete("TrainingJob", namespace, "kdd")
     wait_for(lambda: not seen(shared_aws, namespace), "the job's end")
-    kube.wait(
-        "TrainingJob", namespace, "kdd", lambda body: body["metadata"]["finalizers"] == ["example.com/other"]
-    )
+    kube.wait("TrainingJob", namespace, "kdd", lambda body: body["metadata"]["finalizers"] == ["example.com/other"])
     kube.patch("TrainingJob", namespace, "kdd", {"metadata": {"finalizers": None}})
     kube.wait_gone("TrainingJob", namespace, "kdd")

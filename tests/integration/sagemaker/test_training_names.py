@@ -115,9 +115,7 @@ def test_job_that_is_not_shown_yet_must_not_be_made_twice(shared_aws: Aws, kube:
     try:
         plan_jobs(shared_aws, namespace, duration=SHORT)
         if lost:
-            shared_aws.simulator.faults.add(
-                "lost_reply", operation="CreateTrainingJob", resource=f"{namespace}-*"
-            )
+            shared_aws.simulator.faults.add("lost_reply", operation="CreateTrainingJob", resource=f"{namespace}-*")
         kube.apply(training_job("kdd", namespace))
         body = wait_phase(kube, namespace, "Completed")
     finally:

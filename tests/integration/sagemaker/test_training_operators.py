@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.kube import Kube, wait_for
-from tests.integration.operator_process import OperatorProcess, Operators
+from tests.integration.operator_process import OperatorProcess, Operators, free_port
 from tests.integration.sagemaker.aws import Aws, training_job
 from tests.integration.sagemaker.jobs import (
     FINALIZER,
@@ -107,3 +107,11 @@ def test_throttles_must_slow_all_jobs_down_together(aws: Aws, kube: Kube, namesp
         kube.delete("TrainingJob", namespace, name)
     for name in names:
         wait_gone(aws, kube, namespace, name=name)
+
+
+def test_s3_that_tells_nothing_must_not_hold_a_job_up(aws: Aws, kube: Kube, namespace: str, operators: Operators):
+    """The operator need not reach or read the data: what it can't know it leaves to SageMaker."""
+    plan_jobs(aws, namespace, duration=SHORT)
+    aws.start(operators, namespace, AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{free_port()}")
+    kube.apply(training_job("kdd", namespace))
+    wait_phase(kube, namespace, "Completed")

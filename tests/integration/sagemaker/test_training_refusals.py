@@ -1,5 +1,7 @@
 """What AWS or our own checks refuse: said in words that help, waited for or stalled, and mended without a second object."""
 
+import itertools
+
 import pytest
 
 from tests.integration.kube import Kube, wait_for
@@ -37,7 +39,7 @@ def test_job_beyond_the_quota_must_wait_in_line(shared_aws: Aws, kube: Kube, nam
     wait_phase(kube, namespace, "Completed", name="second")
     tries = shared_aws.simulator.audit.calls("CreateTrainingJob", resource=f"{namespace}-second-*")
     assert {"ResourceLimitExceeded", "OK"} == {entry.code for entry in tries}
-    gaps = [later.wall_time - earlier.wall_time for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later.wall_time - earlier.wall_time for earlier, later in itertools.pairwise(tries)]
     assert all(gap >= 0.9 for gap in gaps), "a slow line: --slow-retry-seconds"
 
 
@@ -49,8 +51,9 @@ def test_missing_permission_must_be_named(shared_aws: Aws, kube: Kube, namespace
     kube.apply(training_job("kdd", namespace))
     body = kube.wait_ready("TrainingJob", namespace, "kdd", "PermissionDenied")
     assert ("Reconciling", "PermissionDenied") == standing(body)
-    assert f"sagemaker:{operation} on arn:aws:sagemaker:us-east-1:123456789012:training-job/{namespace}-kdd-" in message(
-        body
+    assert (
+        f"sagemaker:{operation} on arn:aws:sagemaker:us-east-1:123456789012:training-job/{namespace}-kdd-"
+        in message(body)
     )
     assert "iam-policy.json" in message(body)
     wait_events(kube, namespace, "PermissionDenied")
@@ -92,7 +95,10 @@ def test_role_that_may_not_be_assumed_must_be_named(shared_aws: Aws, kube: Kube,
 
 REFUSED = {
     "unassumable role": ({"roleArn": OTHER_ROLE}, f"Could not assume role {OTHER_ROLE}"),
-    "unknown instance type": ({"instanceType": "ml.nonsense.large"}, "1 validation error detected: Value 'ml.nonsense.large'"),
+    "unknown instance type": (
+        {"instanceType": "ml.nonsense.large"},
+        "1 validation error detected: Value 'ml.nonsense.large'",
+    ),
 }
 
 

@@ -45,7 +45,12 @@ def test_full_manifest_must_arrive_as_it_is(shared_aws: Aws, kube: Kube, namespa
             hyperParameters={"epochs": "5", "text": '"quoted"', "list": "[1, 2]"},
             channels=[
                 {"name": "train", "uri": f"{prefix}/files/", "inputMode": "FastFile", "distribution": "ShardedByS3Key"},
-                {"name": "list", "uri": f"{prefix}/list.manifest", "dataType": "ManifestFile", "contentType": "text/csv"},
+                {
+                    "name": "list",
+                    "uri": f"{prefix}/list.manifest",
+                    "dataType": "ManifestFile",
+                    "contentType": "text/csv",
+                },
                 {
                     "name": "augmented",
                     "uri": f"{prefix}/augmented.manifest",

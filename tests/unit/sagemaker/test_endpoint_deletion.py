@@ -135,6 +135,19 @@ def test_endpoint_of_a_moment_ago_must_be_looked_for_again() -> None:
     assert world.aws.endpoint is None
 
 
+def test_endpoint_that_was_seen_going_must_not_be_waited_for() -> None:
+    """It was made a moment ago, and deleted since: nothing is hidden."""
+    world = World()
+    world.look()
+    world.look()
+    world.aws.step(10)
+    world.delete()
+    assert ["DeleteEndpoint"] == calls(world.look())
+    world.aws.step(10)
+    world.look()
+    assert world.gone
+
+
 def test_things_of_an_operator_that_died_must_be_looked_for_again() -> None:
     """The finalizer is on and nothing was told: a call may have been made just before the end."""
     world = World()

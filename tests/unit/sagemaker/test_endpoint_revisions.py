@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagebrush.core.sagemaker.endpoint_revisions import COLLECT_AFTER, marked
+from sagebrush.api.sagemaker_hosting import UpdateAttempt
+from sagebrush.core.sagemaker.endpoint_revisions import COLLECT_AFTER, Inventory, collected, in_use, marked
+from sagebrush.core.sagemaker.endpoint_state import seen_of
 from tests.unit.sagemaker.endpoint_builders import World, calls, served
 
 
@@ -177,6 +179,50 @@ def test_failed_update_must_keep_both_configurations() -> None:
         world.look()
     assert 2 == len(world.aws.configs)
     assert all(each.collect_after is None for each in world.status.revisions)
+
+
+def test_every_configuration_that_matters_must_be_in_use() -> None:
+    """The desired one, the one that serves, the one that is coming, and the one last asked for."""
+    world = through(1)
+    world.change(uri=uri(2))
+    world.look()
+    world.look()
+    endpoint = world.observe().endpoint
+    assert endpoint is not None
+    seen = seen_of(endpoint)
+    last = UpdateAttempt(endpoint_config="last", time=world.now, generation=1)
+    assert {"desired", seen.config, seen.pending_config, "last"} == in_use(seen, desired="desired", last=last)
+    assert {"desired"} == in_use(None, desired="desired", last=None)
+
+
+def test_no_model_must_go_while_a_configuration_in_use_is_unknown() -> None:
+    """A configuration that serves and that no revision tells of has models that nobody knows."""
+    world = through(1, 2, limit=0)
+    first, second = world.status.revisions
+    world.aws.step(600)
+    names = (set(world.aws.configs), set(world.aws.models))
+    inventory = Inventory(
+        {name: world.aws.resource(world.aws.configs, name) for name in names[0]},
+        {name: world.aws.resource(world.aws.models, name) for name in names[1]},
+    )
+    found = collected([first], inventory, protected={second.endpoint_config}, now=world.now)
+    assert ((first.endpoint_config,), (), ()) == (found.configs, found.models, found.kept)
+    known = collected([first, second], inventory, protected={second.endpoint_config}, now=world.now)
+    assert ((first.endpoint_config,), tuple(first.models), (second,)) == (known.configs, known.models, known.kept)
+
+
+def test_thing_that_no_revision_knows_must_be_left_while_it_is_new() -> None:
+    """It may be what another operator, about to be replaced, has just made; its model stays with it."""
+    world = through(1, 2, limit=0)
+    first, second = world.status.revisions
+    world.aws.step(600)
+    world.aws.configs[first.endpoint_config]["CreationTime"] = world.now
+    inventory = Inventory(
+        {name: world.aws.resource(world.aws.configs, name) for name in world.aws.configs},
+        {name: world.aws.resource(world.aws.models, name) for name in world.aws.models},
+    )
+    found = collected([second], inventory, protected={second.endpoint_config}, now=world.now)
+    assert ((), ()) == (found.configs, found.models)
 
 
 @given(st.integers(0, 5), st.sets(st.integers(0, 9)), st.integers(1, 10))

@@ -71,8 +71,8 @@ def _text(shape: Any, value: str, *, path: str) -> list[str]:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """
-    The pattern; None where it is none to Python's re, which has no ``\\p{…}`` and no surrogate pairs: those (of tags, and
+    r"""
+    The pattern; None where it is none to Python's re, which has no ``\p{…}`` and no surrogate pairs: those (of tags, and
     of Application Auto Scaling's names) allow nearly everything, and AWS checks them.
     """
     try:

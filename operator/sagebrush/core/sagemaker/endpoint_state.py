@@ -210,7 +210,7 @@ def _failed_at(seen: Seen, last: UpdateAttempt | None, *, now: datetime) -> date
 
 
 def _wait(times: int) -> timedelta:
-    return _FIRST_WAIT * _WAIT_FACTOR**times
+    return _FIRST_WAIT * int(_WAIT_FACTOR**times)
 
 
 def failure_of(seen: Seen, last: UpdateAttempt | None) -> str:
