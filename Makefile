@@ -20,6 +20,8 @@ PYTHON ?= python3
 VENV_PACKAGE = $(or $(filter python3%,$(notdir $(PYTHON))),python3)-venv
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600
 
+# Where the demo's backend runs: empty or cluster, or sagemaker (simulated).
+BACKEND ?=
 CLUSTER ?=
 CONTEXT ?=
 REGISTRY ?=
@@ -27,6 +29,17 @@ DATA ?=
 DEMO_FLAGS ?=
 BENCH_FLAGS ?=
 DEMO_TARGET = --cluster "$(CLUSTER)" --context "$(CONTEXT)" --registry "$(REGISTRY)"
+
+ifneq ($(filter demo demo-down,$(MAKECMDGOALS)),)
+ifneq ($(filter-out cluster sagemaker,$(BACKEND)),)
+$(error BACKEND=$(BACKEND): choose cluster (the default: real pods) or sagemaker (SageMaker, simulated))
+endif
+ifeq ($(BACKEND),sagemaker)
+ifneq ($(CLUSTER)$(CONTEXT)$(REGISTRY),)
+$(error CLUSTER, CONTEXT and REGISTRY are for BACKEND=cluster: with BACKEND=sagemaker the demo brings a Kubernetes API of its own)
+endif
+endif
+endif
 
 .PHONY: help
 help: ## List the targets
@@ -47,12 +60,18 @@ $(UV):
 env: .venv/.ready ## Install uv and the Python environment
 
 .PHONY: demo
-demo: env ## Train, serve and scale on a real cluster (CLUSTER=devcluster|current|kind CONTEXT= REGISTRY= DATA=)
+demo: env ## Train, serve and scale on a real cluster (CLUSTER=devcluster|current|kind CONTEXT= REGISTRY= DATA=), or BACKEND=sagemaker
+ifeq ($(BACKEND),sagemaker)
+	@$(RUN) python -m examples.sagemaker_demo --data "$(DATA)" $(DEMO_FLAGS)
+else
 	@$(RUN) python -m examples.demo $(DEMO_TARGET) --data "$(DATA)" $(DEMO_FLAGS)
+endif
 
 .PHONY: demo-down
 demo-down: env ## Remove the demo, and the cluster where it is ours
-ifeq ($(filter-out devcluster,$(CLUSTER))$(CONTEXT)$(REGISTRY),)
+ifeq ($(BACKEND),sagemaker)
+	@$(RUN) python -m examples.sagemaker_demo down
+else ifeq ($(filter-out devcluster,$(CLUSTER))$(CONTEXT)$(REGISTRY),)
 	@$(RUN) python -m devcluster down
 else
 	@$(RUN) python -m examples.demo down $(DEMO_TARGET)

@@ -21,7 +21,7 @@ from examples.demo.shell import prepare_environment, stop_group
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "test"
-API_TOOLS = "etcd,kube-apiserver,kube-controller-manager,kubectl,helm"
+API_TOOLS = "etcd,kube-apiserver,kube-controller-manager,kubectl,helm,prometheus"
 E2E_SECONDS = 1800
 """For a test and the fixtures it is the first to need: the cluster's start, image builds, the demo."""
 INTERRUPTED = 130

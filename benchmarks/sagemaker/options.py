@@ -42,12 +42,17 @@ class Options:
         """Jobs that are submitted one by one."""
         return self.jobs - self.storm
 
-    def flags(self) -> list[str]:
-        """The operator's settings: those of the product in simulated time. A burst is a number and stays."""
+    def flags(self, *, origin: float) -> list[str]:
+        """
+        The operator's settings: the product's, on the simulator's clock, which agreed with the wall's at *origin*.
+
+        Only listing everything anew goes by the wall's clock, so its period is shortened.
+        """
         return [
-            f"--sagemaker-poll-seconds={self.poll / self.speed:g}",
-            f"--sagemaker-steady-poll-seconds={self.steady_poll / self.speed:g}",
-            f"--aws-calls-per-second={self.calls_per_second * self.speed:g}",
+            f"--aws-clock={self.speed:g}@{origin:.3f}",
+            f"--sagemaker-poll-seconds={self.poll:g}",
+            f"--sagemaker-steady-poll-seconds={self.steady_poll:g}",
+            f"--aws-calls-per-second={self.calls_per_second:g}",
             f"--aws-burst={self.burst}",
             f"--resync-seconds={max(10.0, self.resync / self.speed):g}",
         ]
@@ -85,6 +90,6 @@ def parse(arguments: list[str] | None = None) -> Options:
         parser.error("--endpoints: at least 8, since four groups of them are changed")
     if not 0 < options.storm < options.jobs:
         parser.error("--storm: at least 1, and less than --jobs")
-    if min(options.speed, options.minutes, options.running) <= 0:
-        parser.error("--speed, --minutes and --running: above 0")
+    if options.speed <= 1 or min(options.minutes, options.running) <= 0:
+        parser.error("--speed: above 1; --minutes and --running: above 0")
     return options

@@ -13,7 +13,7 @@ def table(document: dict[str, Any]) -> str:
     lines = [
         "",
         f"{given['endpoints']} endpoints and {given['jobs']} jobs; time ran {given['speed']:g} times as fast as it is. All times are simulated.",
-        f"operator: {' '.join(given['operator'])} (the product's defaults, in that time)",
+        f"operator: {' '.join(given['operator'])} (in simulated time but for the last)",
         "",
         (
             f"steady state, {steady['minutes']:g} minutes: {steady['endpoints']} endpoints in service, {steady['jobs_running_mean']:g} jobs running, "
@@ -30,9 +30,10 @@ def table(document: dict[str, Any]) -> str:
     writes = steady["status_writes_per_minute"]
     lines.append(_row("  writes to Kubernetes per minute, endpoints, jobs", *writes.values()))
     lines += ["", _row("seconds until a change is shown", "p50", "p95", "max", "of")]
-    for name in ("under_way", "unprompted", "storm"):
-        lines.append(_spread(f"  {name.replace('_', ' ')}", notice[name]))
-    lines += [_spread(f"    {kind}", each) for kind, each in notice["by_kind"].items()]
+    lines.append(_spread("  what is under way, in steady state and changes", notice["under_way"]))
+    lines.append(_spread("  unprompted, of endpoints in service", notice["unprompted"]))
+    lines += [_spread(f"    {phase}", each) for phase, each in notice["by_phase"].items()]
+    lines += [_spread(f"      {kind}", each) for kind, each in notice["by_kind"].items()]
     lines += ["", _row("seconds until it is asked for", "p50", "p95", "max", "of")]
     lines += [_spread(f"    {kind}", each) for kind, each in document["asked_seconds"].items()]
     lines += ["", _row("phase", "minutes", "calls", "calls/s", "peak 1 s", "cpu s/min", "core", "MiB")]

@@ -12,6 +12,8 @@ from benchmarks.sagemaker.scenario import Scenario
 from benchmarks.sagemaker.watching import ENDPOINTS, JOBS, Shown
 
 CALLS_GOAL, NOTICE_GOAL = 2.0, 15.0
+_MAINTENANCE = "endpoints: maintenance begins"
+_ENDED = frozenset({"Completed", "Failed", "Stopped"})
 _LAST_WORD = 60.0
 """Simulated seconds before the end within which a change may be too young to be shown."""
 JITTER_SECONDS = 0.5
@@ -46,7 +48,7 @@ class Results:
     def document(self) -> dict[str, Any]:
         """What goes into the file."""
         return {
-            "parameters": {**asdict(self.options), "out": str(self.options.out), "operator": self.options.flags()},
+            "parameters": {**asdict(self.options), "out": str(self.options.out), "operator": self.stage.flags()},
             "machine": {"cores": os.cpu_count(), "load_average_15_minutes": round(os.getloadavg()[2], 2)},
             "steady": self.steady(),
             "notice_seconds": self.notice(),
@@ -105,9 +107,8 @@ class Results:
     def _job_spans(self) -> dict[str, tuple[float, float]]:
         """From a job's creation to its end, by name in AWS."""
         open_end = self.phases[scenario.STORM].end
-        final = {"Completed", "Failed", "Stopped"}
         return {
-            name: (changes[0].at, changes[-1].at if changes[-1].state in final else open_end)
+            name: (changes[0].at, changes[-1].at if changes[-1].state in _ENDED else open_end)
             for name, changes in self.job_changes.items()
         }
 
@@ -120,38 +121,60 @@ class Results:
         return out
 
     def notice(self) -> dict[str, Any]:
-        """Seconds from a change in AWS until the object's status shows it, by kind of change."""
-        until = self.phases[scenario.STORM].end - _LAST_WORD
-        found: list[tuple[str, float | None]] = []
+        """
+        Seconds from a change in AWS until the object's status shows it, by kind of change and by the phase it fell into.
+
+        `under_way` and `unprompted` are of the steady state and the changes after it: in ramp and storm hundreds of
+        objects come at once, and the budget is the limit.
+        """
+        found = self._noticed()
+        times: dict[tuple[str, str], list[float]] = {}
+        for kind, phase, time in found:
+            times.setdefault((kind, phase), []).extend([] if time is None else [time])
+        calm = (scenario.STEADY, scenario.CHANGES)
+
+        def told(phases: tuple[str, ...], *, maintenance: bool = False) -> dict[str, float]:
+            return figures.spread(
+                [
+                    time
+                    for (kind, phase), some in times.items()
+                    if phase in phases and (kind == _MAINTENANCE) is maintenance
+                    for time in some
+                ]
+            )
+
+        return {
+            "under_way": told(calm),
+            "unprompted": told(calm, maintenance=True),
+            "by_phase": {phase: told((phase,)) for phase in (scenario.RAMP, *calm, scenario.STORM)},
+            "by_kind": {f"{phase}, {kind}": figures.spread(some) for (kind, phase), some in sorted(times.items())},
+            "never": dict(Counter(kind for kind, _, time in found if time is None)),
+        }
+
+    def _noticed(self) -> list[tuple[str, str, float | None]]:
+        """Kind of change, phase, and seconds; None where it was never shown."""
+        found: list[tuple[str, str, float | None]] = []
         jobs, endpoints = self._sightings(JOBS, "jobName"), self._sightings(ENDPOINTS, "endpointName")
         for name, changes in self.job_changes.items():
-            if name not in jobs:
-                continue
-            object_name, sightings = jobs[name]
-            storm = workload.sort_of(object_name) is workload.STORM
-            times = figures.noticed_steps(changes, sightings)
+            times = figures.noticed_steps(changes, jobs[name][1] if name in jobs else [])
             for change, time in list(zip(changes, times, strict=True))[1:]:  # the first is our own call's
-                if change.at < until:
-                    kind = "storm" if storm else "jobs"
-                    ended = change.state in {"Completed", "Failed", "Stopped"}
-                    found.append((f"{kind}: {'ended' if ended else 'next phase'}", time))
+                kind = "jobs: ended" if change.state in _ENDED else "jobs: next phase"
+                found += [(kind, phase, time) for phase in self._phase(change)]
         for name, changes in self.run.recording.endpoint_changes.items():
             times = figures.noticed_states(changes, endpoints[name][1])
             before = "Creating"
             for change, time in zip(changes, times, strict=True):
                 happened = _kind(before, change.state)
-                if change.at < until and happened:
-                    found.append((happened, time))
+                if happened:
+                    found += [(happened, phase, time) for phase in self._phase(change)]
                 before = change.state
-        groups = figures.grouped(found)
-        under_way = [time for kind, times in groups.items() if _is_under_way(kind) for time in times]
-        return {
-            "under_way": figures.spread(under_way),
-            "unprompted": figures.spread(groups.get("endpoints: maintenance begins", [])),
-            "storm": figures.spread([t for kind, times in groups.items() if kind.startswith("storm") for t in times]),
-            "by_kind": {kind: figures.spread(times) for kind, times in sorted(groups.items())},
-            "never": dict(Counter(kind for kind, time in found if time is None)),
-        }
+        return found
+
+    def _phase(self, change: Change) -> list[str]:
+        """The phase that the change fell into; none where it was too late to be shown."""
+        if change.at >= self.phases[scenario.STORM].end - _LAST_WORD:
+            return []
+        return [name for name, phase in self.phases.items() if phase.begin <= change.at < phase.end][:1]
 
     def asked(self) -> dict[str, Any]:
         """Seconds from the object's arrival to the call that creates its thing in AWS."""
@@ -195,7 +218,7 @@ class Results:
         }
 
     def operator(self) -> dict[str, Any]:
-        """CPU and memory: CPU per simulated minute is what the operator takes at real speed."""
+        """CPU and memory. CPU per simulated minute is what the operator takes at real speed."""
         return {
             "idle_cpu_seconds_per_real_minute": round(
                 60 * self.phases[scenario.IDLE].operator_cpu_seconds / self.phases[scenario.IDLE].wall_seconds, 3
@@ -232,7 +255,7 @@ class Results:
         for name, (phase, _) in self.run.final_jobs.items():
             if phase == workload.sort_of(name).ends:
                 continue
-            if phase in {"Completed", "Failed", "Stopped"} or workload.sort_of(name) is workload.STORM:
+            if phase in _ENDED or workload.sort_of(name) is workload.STORM:
                 wrong[name] = phase
             running += 1
         twice = {
@@ -272,11 +295,7 @@ def _kind(before: str, state: str) -> str | None:
     if state == "Updating":
         return None  # our own call's
     if state == "SystemUpdating":
-        return "endpoints: maintenance begins"
+        return _MAINTENANCE
     if before == "Creating":
         return "endpoints: created"
     return f"endpoints: {before} to {state}"
-
-
-def _is_under_way(kind: str) -> bool:
-    return not kind.startswith("storm") and kind != "endpoints: maintenance begins"

@@ -63,9 +63,9 @@ class Stage:
         )
         self.watching = Watching(self.api)
         self.watching.start()
-        self.operator = self._start_operator(stack, folder, s3=s3, kubeconfig=plane.kubeconfig)
         told = self.control.time()
         self._simulated, self._wall = told["now"], told["wall"]
+        self.operator = self._start_operator(stack, folder, s3=s3, kubeconfig=plane.kubeconfig)
         self._submitters = stack.enter_context(ThreadPoolExecutor(_SUBMITTERS))
 
     def _start_s3(self, stack: contextlib.ExitStack) -> str:
@@ -119,7 +119,7 @@ class Stage:
                 f"--cluster-id={CLUSTER_ID}",
                 "--leader-election=false",
                 f"--price-table={folder / 'prices.yaml'}",
-                *self.options.flags(),
+                *self.flags(),
             ],
             environment={
                 **CREDENTIALS,
@@ -132,6 +132,11 @@ class Stage:
         stack.callback(operator.kill)
         operator.wait_ready()
         return operator
+
+    def flags(self) -> list[str]:
+        """The operator's settings that matter here."""
+        speed = self.options.speed
+        return self.options.flags(origin=(self._wall * speed - self._simulated) / (speed - 1))
 
     def simulated(self, wall: float | None = None) -> float:
         """The simulated time of a moment of the wall's clock; of now where none is given."""

@@ -21,7 +21,7 @@ PHASES = {
 }
 VIOLET = "#7a4fa3"
 CLOSE_SECONDS = 9
-STAGE_COLOURS = ("#f7ecd2", "#f1dcb0", "#eeeeee", "#f7ecd2")
+STAGE_COLOURS = ("#f7ecd2", "#f1dcb0", "#eeeeee")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,6 @@ MOST_INSTANCES = 6
 SCALE_IN_COOLDOWN = "10s"
 AWS_COOLDOWN = "5m"
 """AWS' own default, in both directions."""
-SMALL_LOAD, SMALL_COUNT = 24_000.0, 2
-"""For the updates, so that there is a number of instances that they must not reset."""
 OTHER_TYPE, GOOD_TYPE = "ml.m5.xlarge", "ml.c5.large"
 WAIT_SECONDS = 150.0
 
@@ -103,14 +101,10 @@ class Scenario:
         self._stage("target", REQUESTS_PER_MINUTE, target=SECOND_TARGET, wanted=SECOND_COUNT, begun=begun)
         begun = self._traffic(0)
         say("the policy looks at a full minute of this machine's time before it takes instances away")
-        wanted = SECOND_COUNT - 1 if self.settings.short else 1
-        self._stage("quiet", 0, target=SECOND_TARGET, wanted=wanted, begun=begun)
+        self._stage("quiet", 0, target=SECOND_TARGET, wanted=1, begun=begun)
 
     def update(self) -> None:
         """An update that SageMaker rolls back without a word, a good one, and back to the first by one field."""
-        if not self.settings.short:
-            begun = self._traffic(SMALL_LOAD)
-            self._stage("again", SMALL_LOAD, target=SECOND_TARGET, wanted=SMALL_COUNT, begun=begun)
         first = self._config()
         first_revision = self.watcher.of(NAME).object["status"]["revision"]
         count = self._newest().desired
@@ -303,7 +297,7 @@ class Scenario:
             problems.append(f"Ready has reason {condition(body, 'Ready')['reason']}, not {wanted}")
         if config is not None and seen != config:
             problems.append(f"{seen} serves, not {config}")
-        if sample.desired != count and not self.settings.short:
+        if sample.desired != count:
             problems.append(f"{sample.desired} instances, not the {count} from before")
         ready = condition(body, "Ready")
         self.run.updates.append(

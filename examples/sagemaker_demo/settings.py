@@ -17,7 +17,7 @@ class Settings:
     speed: float
     """Virtual seconds of the simulator in a second."""
     short: bool
-    """Only what proves the way: shorter plateaus, and the first step of scaling in instead of all of them."""
+    """Shorter plateaus, and no wait for Application Auto Scaling to scale in."""
     namespace: str = "kdd"
 
     @property

@@ -65,7 +65,7 @@ class Stack:
     def aws(self, service: str) -> Any:
         """Return a boto3 client of the simulated account, with a key of its own: the audit tells its calls from the operator's."""
         return boto3.client(
-            service,  # type: ignore[call-overload]
+            service,
             endpoint_url=self.s3_url if service == "s3" else self.simulator_url,
             region_name=REGION,
             aws_access_key_id=DEMO_KEY,

@@ -12,6 +12,7 @@ import aiohttp
 
 from sagebrush import __version__, edge, logs
 from sagebrush.api.meta import API_VERSION, Backend
+from sagebrush.backends.clock import Clock
 from sagebrush.backends.cluster import ClusterModelEndpoints, ClusterTrainingJobs
 from sagebrush.backends.sagemaker.wiring import SageMaker, is_scaled
 from sagebrush.config import Settings
@@ -44,7 +45,11 @@ class Operator:
         self.settings, self.client = settings, client
         self.identity = settings.pod_name or socket.gethostname()
         self.cache = Cache()
-        self.queues: dict[Backend, WorkQueue[Key]] = {backend: WorkQueue() for backend in Backend}
+        self.aws_clock = Clock.parse(settings.aws_clock)
+        self.queues: dict[Backend, WorkQueue[Key]] = {
+            Backend.CLUSTER: WorkQueue(),
+            Backend.SAGEMAKER: WorkQueue(clock=self.aws_clock.seconds, speed=self.aws_clock.speed),
+        }
         self.dispatch = Dispatch(self.queues, self.cache)
         self.metrics = OperatorMetrics()
         self.synced = False
@@ -89,7 +94,13 @@ class Operator:
     async def run(self) -> None:
         """Until SIGTERM, or until a part that must run has ended: then its error is raised."""
         await self.health.start()
-        sagemaker = SageMaker(self.settings, cache=self.cache, requests=self.prometheus, metrics=self.metrics.aws)
+        sagemaker = SageMaker(
+            self.settings,
+            cache=self.cache,
+            requests=self.prometheus,
+            metrics=self.metrics.aws,
+            clock=self.aws_clock,
+        )
         try:
             if self.settings.leader_election:
                 await self._become_leader()
@@ -113,6 +124,7 @@ class Operator:
             metrics=self.metrics,
             gateway=sagemaker.gateway,
             slow_retry_seconds=self.settings.slow_retry_seconds,
+            clock=self.aws_clock.now,
         )
 
     async def _run_parts(self, sagemaker: SageMaker) -> None:
@@ -146,7 +158,7 @@ class Operator:
         for key in self.cache.keys(MODEL_ENDPOINTS.kind):
             body = self.cache.get(key)
             if body and is_scaled(body):
-                self.dispatch.add(key)
+                self.dispatch.nudge(key)
 
     async def _become_leader(self) -> None:
         told = None

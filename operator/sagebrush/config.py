@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sagebrush import __version__
 from sagebrush.api.aws_limits import LIMITS
+from sagebrush.backends.clock import Clock
 
 PREFIX = "SAGEBRUSH_"
 
@@ -62,6 +63,8 @@ class Settings(BaseModel):
     """Objects of backend SageMaker reconciled at the same time."""
     slow_retry_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 300.0
     """Seconds before a call is repeated that permission, quota or the spec refused."""
+    aws_clock: str = ""
+    """For a simulator of AWS whose time runs fast: speed@unix-time at which its clock and ours agreed; empty for AWS itself."""
     price_table: str = ""
     """File with prices per instance hour, for the estimates in status.cost; empty: no estimates."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -80,6 +83,12 @@ class Settings(BaseModel):
         parts = urlsplit(self.prometheus_url)
         shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         return self.model_copy(update={"prometheus_url": shown}).model_dump_json()
+
+    @field_validator("aws_clock")
+    @classmethod
+    def _is_clock(cls, value: str) -> str:
+        Clock.parse(value)
+        return value
 
     @field_validator("namespace_roles")
     @classmethod

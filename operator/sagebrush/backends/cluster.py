@@ -36,9 +36,15 @@ class MetricsSource(Protocol):
     """Where request metrics come from."""
 
     def readings(
-        self, namespace: str, *, endpoint: str, variant: str, ready_pods: Mapping[str, datetime | None], now: datetime
+        self,
+        namespace: str,
+        *,
+        endpoint: str,
+        variant: str,
+        ready_pods: Mapping[str, datetime | None] | None,
+        now: datetime,
     ) -> tuple[Reading, Reading]:
-        """The short and the long window of one variant."""
+        """The short and the long window of one variant. *ready_pods* None: nobody knows what serves."""
 
 
 class _ClusterKind(Generic[SpecT, StatusT]):

@@ -53,8 +53,7 @@ class Cache:
         owner = owner_key(body)
         if owner:
             self._children[owner].add(key)
-        reference = _reference(body)
-        if reference:
+        for reference in _references(body):
             self._referrers[reference].add(key)
         if key.kind in _OWN and same and old is not None:
             return _wish(old) != _wish(body)
@@ -113,16 +112,24 @@ class Cache:
     def _forget_links(self, key: Key, old: Manifest | None) -> None:
         if old is None:
             return
-        for index, link in ((self._children, owner_key(old)), (self._referrers, _reference(old))):
+        links = [(self._children, owner_key(old)), *((self._referrers, each) for each in _references(old))]
+        for index, link in links:
             if link and link in index:
                 index[link].discard(key)
                 if not index[link]:
                     del index[link]
 
 
-def _reference(body: Manifest) -> Key | None:
-    name = dig(body, "spec", "model", "trainingJobRef", "name") if body["kind"] == "ModelEndpoint" else None
-    return Key("TrainingJob", body["metadata"]["namespace"], name) if name else None
+def _references(body: Manifest) -> set[Key]:
+    """The TrainingJobs whose models an endpoint serves."""
+    if body["kind"] != "ModelEndpoint":
+        return set()
+    models = [
+        dig(body, "spec", "model"),
+        *(dig(each, "model") for each in dig(body, "spec", "sageMaker", "variants", default=[])),
+    ]
+    names = {dig(model, "trainingJobRef", "name") for model in models} - {None}
+    return {Key("TrainingJob", body["metadata"]["namespace"], name) for name in names}
 
 
 def _wish(body: Manifest) -> tuple[Any, ...]:

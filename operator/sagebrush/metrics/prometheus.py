@@ -58,11 +58,17 @@ class Snapshot:
     """Series left out because they lack ``namespace``, ``pod`` or a label of the endpoint."""
 
     def readings(
-        self, namespace: str, *, endpoint: str, variant: str, ready_pods: Mapping[str, datetime | None], now: datetime
+        self,
+        namespace: str,
+        *,
+        endpoint: str,
+        variant: str,
+        ready_pods: Mapping[str, datetime | None] | None,
+        now: datetime,
     ) -> Readings:
         """What the snapshot tells of one variant at *now* of the operator's clock: a snapshot grows old.
 
-        *ready_pods*: the pods that serve, and when each began to run, where known.
+        *ready_pods*: the pods that serve, and when each began to run, where known; None where nobody knows the pods.
         """
         if self.problem is not None or self.evaluated_at is None:
             return unknown(Problem.SOURCE, message=self.problem or "no answer yet")
@@ -115,7 +121,13 @@ class PrometheusSource:
         return self._latest
 
     def readings(
-        self, namespace: str, *, endpoint: str, variant: str, ready_pods: Mapping[str, datetime | None], now: datetime
+        self,
+        namespace: str,
+        *,
+        endpoint: str,
+        variant: str,
+        ready_pods: Mapping[str, datetime | None] | None,
+        now: datetime,
     ) -> Readings:
         """:meth:`Snapshot.readings` of the latest snapshot."""
         return self._latest.readings(namespace, endpoint=endpoint, variant=variant, ready_pods=ready_pods, now=now)

@@ -29,7 +29,14 @@ class Dispatch:
 
     def add(self, key: Key) -> None:
         """See :class:`Line`."""
+        for line in self._lines_of(key):
+            line.add(key)
+
+    def nudge(self, key: Key) -> None:
+        """There are new request metrics, as every few seconds: no reason to try again what has just failed."""
+        for line in self._lines_of(key):
+            line.nudge(key)
+
+    def _lines_of(self, key: Key) -> list[WorkQueue[Key]]:
         body = self._cache.get(key)
-        for backend, line in self._lines.items():
-            if body is None or backend_of(body) is backend:
-                line.add(key)
+        return [line for backend, line in self._lines.items() if body is None or backend_of(body) is backend]

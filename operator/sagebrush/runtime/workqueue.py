@@ -23,10 +23,15 @@ class WorkQueue(Generic[K]):
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] | None = None, jitter: Callable[[], float] = random.random
+        self,
+        *,
+        clock: Callable[[], float] | None = None,
+        speed: float = 1.0,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """*clock* tells the seconds in which delays are counted, *speed* how many of them pass in one of the wall's."""
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
-        self._jitter = jitter
+        self._speed, self._jitter = speed, jitter
         self._waiting: deque[K] = deque()
         self._in_line: set[K] = set()
         self._working: set[K] = set()
@@ -34,6 +39,7 @@ class WorkQueue(Generic[K]):
         self._delayed: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._failures: dict[K, int] = {}
+        self._held: set[K] = set()
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
 
@@ -50,6 +56,11 @@ class WorkQueue(Generic[K]):
             self._waiting.append(key)
             self._wake.set()
 
+    def nudge(self, key: K) -> None:
+        """Put *key* in line, unless somebody must mend something first: news that come all the time don't shorten that."""
+        if key not in self._held:
+            self.add(key)
+
     def add_after(self, key: K, seconds: float) -> None:
         """Put *key* in line in *seconds*, unless it comes earlier anyway."""
         due = self._clock() + max(0.0, seconds)
@@ -65,12 +76,14 @@ class WorkQueue(Generic[K]):
         self._failures[key] = count + 1
         backoff: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(count, 30))
         seconds = max(backoff * (0.8 + 0.4 * self._jitter()), at_least_seconds)
+        (self._held.add if at_least_seconds else self._held.discard)(key)
         self.add_after(key, seconds)
         return seconds
 
     def forget(self, key: K) -> None:
         """*key* went well: its next back-off starts small again."""
         self._failures.pop(key, None)
+        self._held.discard(key)
 
     def attempts(self, key: K) -> int:
         """Failures in a row."""
@@ -86,7 +99,7 @@ class WorkQueue(Generic[K]):
                 self._working.add(key)
                 return key
             self._wake.clear()
-            timeout = self._delayed[0][0] - self._clock() if self._delayed else None
+            timeout = (self._delayed[0][0] - self._clock()) / self._speed if self._delayed else None
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout)
             except TimeoutError:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ class Aws:
 
     def __init__(self, *, s3: str, speed: float = SPEED) -> None:
         self.s3_url = s3
+        self.speed, self.origin = speed, time.time()
         self.simulator = Simulator(clock=ScaledClock(speed), s3_endpoint=s3, region=REGION)
 
     def environment(self) -> dict[str, str]:
@@ -43,16 +45,12 @@ class Aws:
     def start(
         self, operators: Operators, namespace: str, *flags: str, everywhere: bool = False, **environment: str
     ) -> OperatorProcess:
-        """An operator of this namespace (or of all) that looks often, since time runs fast here."""
+        """An operator of this namespace (or of all) that lives in the simulator's time; all else is as users have it."""
         return operators.start(
             f"--namespaces={'' if everywhere else namespace}",
             f"--cluster-id={CLUSTER_ID}",
             "--leader-election=false",
-            "--sagemaker-poll-seconds=0.25",
-            "--sagemaker-steady-poll-seconds=0.5",
-            "--slow-retry-seconds=1",
-            "--aws-calls-per-second=100",
-            "--aws-burst=40",
+            f"--aws-clock={self.speed:g}@{self.origin:.6f}",
             *flags,
             lease_namespace=namespace,
             environment={**self.environment(), **environment},

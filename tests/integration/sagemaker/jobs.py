@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -102,9 +101,3 @@ def slow(aws: Aws, monkeypatch: pytest.MonkeyPatch, **timings: float) -> None:
     """Virtual seconds that phases of jobs take which this test makes or stops."""
     world = aws.simulator.world
     monkeypatch.setattr(world, "timings", replace(world.timings, **timings))
-
-
-def started_long_ago(kube: Kube, namespace: str, *, name: str = "kdd") -> None:
-    """Let the operator believe that it asked for the job an hour ago: what SageMaker doesn't show now won't appear."""
-    then = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    kube.patch("TrainingJob", namespace, name, {"status": {"startTime": then}}, subresource="status")

@@ -18,7 +18,6 @@ from tests.integration.sagemaker.jobs import (
     seen,
     slow,
     standing,
-    started_long_ago,
     wait_events,
     wait_gone,
     wait_phase,
@@ -109,7 +108,7 @@ def test_retained_job_must_outlive_its_object(shared_aws: Aws, kube: Kube, names
     kube.apply(training_job("kdd", namespace, sagemaker={"deletionPolicy": "Retain"}))
     wait_phase(kube, namespace, phase)
     kube.delete("TrainingJob", namespace, "kdd")
-    kube.wait_gone("TrainingJob", namespace, "kdd")
+    wait_for(lambda: kube.get("TrainingJob", namespace, "kdd") is None, "the object's end", seconds=5)
     job = wait_status(shared_aws, namespace, "Completed")
     assert [] == codes(shared_aws, "StopTrainingJob", namespace) + codes(shared_aws, "DeleteTrainingJob", namespace)
     shared_aws.client("sagemaker").delete_training_job(TrainingJobName=job.name)
@@ -141,7 +140,6 @@ def test_deletion_must_converge_whatever_becomes_of_a_call(
     plan_jobs(shared_aws, namespace, duration=LONG)
     kube.apply(training_job("kdd", namespace))
     wait_phase(kube, namespace, "Training")
-    started_long_ago(kube, namespace)
     shared_aws.simulator.faults.add(fault, operation=operation, resource=f"{namespace}-*")
     kube.delete("TrainingJob", namespace, "kdd")
     wait_gone(shared_aws, kube, namespace)

@@ -16,7 +16,6 @@ from tests.integration.sagemaker.jobs import (
     jobs,
     plan_jobs,
     seen,
-    started_long_ago,
     wait_gone,
     wait_phase,
 )
@@ -74,7 +73,6 @@ def test_killed_operator_must_leave_exactly_one_job(
         elif operation == "StopTrainingJob":
             body = wait_phase(kube, namespace, "Training")
             assert [(body["status"]["jobName"], "InProgress", "Training")] == seen(aws, namespace)
-            started_long_ago(kube, namespace)
             kube.delete("TrainingJob", namespace, "kdd")
         wait_for(killer.has_killed, f"the kill at {operation}")
         assert FINALIZER in (kube.get("TrainingJob", namespace, "kdd") or {})["metadata"]["finalizers"]
@@ -88,20 +86,21 @@ def test_killed_operator_must_leave_exactly_one_job(
 
 def test_throttles_must_slow_all_jobs_down_together(aws: Aws, kube: Kube, namespace: str, operators: Operators):
     """What AWS throttles is asked again, later and more seldom; and never do all objects together exceed the budget."""
-    rate, burst = 20, 5
-    for operation in ("CreateTrainingJob", "DescribeTrainingJob", "ListTags"):
-        aws.simulator.faults.add("throttle", operation=operation)
+    rate, burst = 8, 3  # in a second of the wall
+    aws.simulator.faults.add("throttle", operation="CreateTrainingJob")
     plan_jobs(aws, namespace, duration=SHORT)
-    operator = aws.start(operators, namespace, f"--aws-calls-per-second={rate}", f"--aws-burst={burst}")
-    names = [f"kdd-{number}" for number in range(3)]
+    operator = aws.start(operators, namespace, f"--aws-calls-per-second={rate / aws.speed}", f"--aws-burst={burst}")
+    names = [f"kdd-{number}" for number in range(4)]
     for name in names:
         kube.apply(training_job(name, namespace))
     for name in names:
         wait_phase(kube, namespace, "Completed", name=name)
     throttled = aws.simulator.audit.count(code="ThrottlingException")
-    assert 3 == throttled
+    assert 1 == throttled
     assert len(names) == len(jobs(aws, namespace)) == aws.simulator.audit.count("CreateTrainingJob", code="OK")
-    assert aws.simulator.audit.calls_per_second() <= rate + burst
+    assert aws.simulator.audit.calls_per_second() <= 1.5 * rate + burst, (
+        "half as much again: the wall's seconds are uneven"
+    )
     assert throttled == operator.metric("sagebrush_aws_calls_total", result="Throttled")
     for name in names:
         kube.delete("TrainingJob", namespace, name)

@@ -39,8 +39,8 @@ def test_job_beyond_the_quota_must_wait_in_line(shared_aws: Aws, kube: Kube, nam
     wait_phase(kube, namespace, "Completed", name="second")
     tries = shared_aws.simulator.audit.calls("CreateTrainingJob", resource=f"{namespace}-second-*")
     assert {"ResourceLimitExceeded", "OK"} == {entry.code for entry in tries}
-    gaps = [later.wall_time - earlier.wall_time for earlier, later in itertools.pairwise(tries)]
-    assert all(gap >= 0.9 for gap in gaps), "a slow line: --slow-retry-seconds"
+    gaps = [later.virtual_time - earlier.virtual_time for earlier, later in itertools.pairwise(tries)]
+    assert all(gap >= 290 for gap in gaps), "a slow line: --slow-retry-seconds"
 
 
 @pytest.mark.parametrize("operation", ["CreateTrainingJob", "DescribeTrainingJob", "ListTags"])
@@ -130,8 +130,8 @@ def test_refused_spec_must_not_be_asked_again_by_itself(shared_aws: Aws, kube: K
     kube.apply(training_job("waiting", namespace, sagemaker={"instanceType": "ml.c5.2xlarge"}))
     kube.wait_ready("TrainingJob", namespace, "refused", "InvalidSpec")
     wait_for(
-        lambda: shared_aws.simulator.audit.count("CreateTrainingJob", resource=f"{namespace}-waiting-*") >= 3,
-        "three tries of the one in line",
+        lambda: shared_aws.simulator.audit.count("CreateTrainingJob", resource=f"{namespace}-waiting-*") >= 2,
+        "another try of the one in line",
     )
     assert 1 == shared_aws.simulator.audit.count("CreateTrainingJob", resource=f"{namespace}-refused-*")
 
@@ -173,16 +173,15 @@ def test_missing_input_must_be_waited_for(shared_aws: Aws, kube: Kube, namespace
     plan_jobs(shared_aws, namespace, duration=SHORT)
     channels = [
         {"name": "train", "uri": f"s3://{BUCKET}/train/", "contentType": "text/csv"},
-        {"name": "test", "uri": f"s3://{BUCKET}/{namespace}/late.manifest", "dataType": "ManifestFile"},
+        {"name": "test", "uri": f"s3://{BUCKET}/{namespace}/late/"},
     ]
     kube.apply(training_job("kdd", namespace, channels=channels))
     body = kube.wait_ready("TrainingJob", namespace, "kdd", "DownloadFailed")
     assert ("Reconciling", "DownloadFailed") == standing(body)
-    assert f"nothing found at s3://{BUCKET}/{namespace}/late.manifest (channel test)" in message(body)
+    assert f"nothing found at s3://{BUCKET}/{namespace}/late/ (channel test)" in message(body)
     assert "train/ " not in message(body)
     assert "finalizers" not in body["metadata"]
     assert [] == codes(shared_aws, "CreateTrainingJob", namespace)
-    shared_aws.put(f"{namespace}/late.manifest", b"[]")
-    edit(kube, namespace, {"maxRuntime": "1h"})  # else it looks every 30 s
+    shared_aws.put(f"{namespace}/late/part-0.csv")
     wait_phase(kube, namespace, "Completed")
     assert ["OK"] == codes(shared_aws, "CreateTrainingJob", namespace)

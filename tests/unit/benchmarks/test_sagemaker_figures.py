@@ -125,17 +125,19 @@ def test_workload_must_be_the_jobs_that_were_asked_for() -> None:
     assert {"short", "medium", "long", "hour", "spot", "failing"} == {workload.sort_of(name).name for name in names}
 
 
-def test_operator_must_get_the_defaults_of_the_product_in_simulated_time() -> None:
-    """Periods shrink and rates grow by the speed; a burst is a number and stays."""
-    flags = dict(flag.removeprefix("--").split("=") for flag in Options(speed=5).flags())
+def test_operator_must_get_the_defaults_of_the_product() -> None:
+    """On the simulator's clock; only the period of resyncs, which is on the wall's, is shortened."""
+    flags = dict(flag.removeprefix("--").split("=") for flag in Options(speed=5).flags(origin=1000.0))
     product = Settings()
-    assert product.sagemaker_poll_seconds == 5 * float(flags["sagemaker-poll-seconds"])
-    assert product.sagemaker_steady_poll_seconds == 5 * float(flags["sagemaker-steady-poll-seconds"])
-    assert product.aws_calls_per_second == float(flags["aws-calls-per-second"]) / 5
+    assert "5@1000.000" == flags["aws-clock"]
+    assert product.sagemaker_poll_seconds == float(flags["sagemaker-poll-seconds"])
+    assert product.sagemaker_steady_poll_seconds == float(flags["sagemaker-steady-poll-seconds"])
+    assert product.aws_calls_per_second == float(flags["aws-calls-per-second"])
     assert product.aws_burst == int(flags["aws-burst"])
+    assert product.resync_seconds == 5 * float(flags["resync-seconds"])
 
 
-@pytest.mark.parametrize("wrong", [["--endpoints=4"], ["--storm=500"], ["--speed=0"]])
+@pytest.mark.parametrize("wrong", [["--endpoints=4"], ["--storm=500"], ["--speed=1"]])
 def test_options_must_refuse_what_makes_no_sense(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is started."""
     with pytest.raises(SystemExit):

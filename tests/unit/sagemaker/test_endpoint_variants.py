@@ -49,7 +49,7 @@ def test_weights_and_counts_must_change_in_one_call() -> None:
     plan = world.look()
     assert [UPDATE] == calls(plan)
     assert {"a": (3, None), "b": (1, 2)} == asked(plan)
-    assert ("False", "Updating") == world.told()
+    assert ("True", "Serving") == world.told()
     world.aws.step()
     world.settle()
     assert ("True", "Serving") == world.told()
@@ -103,7 +103,7 @@ def test_instances_that_aws_has_not_must_be_asked_for_again_later() -> None:
     variant["DesiredInstanceCount"] = 1
     world.aws.become("InService", reason=CAPACITY)
     assert [] == calls(world.look())
-    assert ("False", "CapacityError") == world.told()
+    assert ("True", "CapacityError") == world.told()
     assert CAPACITY in world.message()
     world.aws.now += at(121) - at(0)
     assert {"AllTraffic": (1, 4)} == asked(world.look())
@@ -160,6 +160,24 @@ def test_scaling_must_be_held_while_another_revision_serves() -> None:
     assert UPDATE not in calls(plan)
     assert plan.decision is not None
     assert ScalingReason.ENDPOINT_BUSY == plan.decision.reason
+
+
+def test_scaling_must_go_on_after_a_rollback() -> None:
+    """An update that AWS rolled back waits for the user; the traffic doesn't, and the old revision is scaled for it."""
+    world = busy(150)
+    world.settle()
+    world.change(uri=OTHER, more={"scaling": scaled()})
+    world.aws.faults = ["InService"]
+    world.settle()
+    assert ("False", "UpdateRolledBack") == world.told()
+    before = world.status.replicas
+    world.readings = busy(350).readings
+    assert {"AllTraffic": (1, 4)} == asked(world.look())
+    world.aws.step()
+    world.settle()
+    assert before != world.status.replicas
+    assert 4 == world.status.replicas
+    assert ("False", "UpdateRolledBack") == world.told()
 
 
 def test_update_must_not_reset_the_scaled_count() -> None:

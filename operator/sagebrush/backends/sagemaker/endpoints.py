@@ -214,7 +214,9 @@ class SageMakerModelEndpoints:
 
     def _readings(self, meta: Meta, spec: ModelEndpointSpec, *, now: datetime) -> dict[str, tuple[Reading, Reading]]:
         return {
-            variant: self._metrics.readings(meta.namespace, endpoint=meta.name, variant=variant, ready_pods={}, now=now)
+            variant: self._metrics.readings(
+                meta.namespace, endpoint=meta.name, variant=variant, ready_pods=None, now=now
+            )
             for variant in scaled_by(variants_of(spec), OWN_ENGINE)
         }
 

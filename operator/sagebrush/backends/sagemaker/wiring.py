@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from sagebrush.backends.base import Kind
+from sagebrush.backends.clock import Clock
 from sagebrush.backends.cluster import MetricsSource
 from sagebrush.backends.sagemaker.budget import TokenBucket
 from sagebrush.backends.sagemaker.clients import Clients, default_region
@@ -52,7 +53,9 @@ class Settings(Protocol):
 class SageMaker:
     """The gateway and the two kinds."""
 
-    def __init__(self, settings: Settings, *, cache: Cache, requests: MetricsSource, metrics: AwsMetrics) -> None:
+    def __init__(
+        self, settings: Settings, *, cache: Cache, requests: MetricsSource, metrics: AwsMetrics, clock: Clock
+    ) -> None:
         self._settings = settings
         self._cluster_id = settings.cluster_id
         self._region = settings.aws_region or default_region()
@@ -60,8 +63,11 @@ class SageMaker:
         self.gateway = AwsGateway(
             clients=Clients(),
             metrics=metrics,
-            budget=lambda: TokenBucket(rate=settings.aws_calls_per_second, burst=settings.aws_burst),
+            budget=lambda: TokenBucket(
+                rate=settings.aws_calls_per_second, burst=settings.aws_burst, clock=clock.seconds, sleep=clock.sleep
+            ),
             threads=settings.sagemaker_workers + _THREADS_BESIDE_WORKERS,
+            clock=clock.seconds,
         )
         self.kinds: Mapping[str, Kind] = {
             "TrainingJob": SageMakerTrainingJobs(gateway=self.gateway, defaults=self.defaults),

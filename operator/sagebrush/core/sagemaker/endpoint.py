@@ -19,7 +19,7 @@ from sagebrush.core.sagemaker.endpoint_deletion import reconcile_deletion
 from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, Outcome, finalizer_action, report
 from sagebrush.core.sagemaker.endpoint_revisions import in_use, marked, recorded, recovered
-from sagebrush.core.sagemaker.endpoint_service import serve
+from sagebrush.core.sagemaker.endpoint_service import scale_meanwhile, serve
 from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE, SERVING, Seen, Step, Verdict
 from sagebrush.core.sagemaker.endpoint_things import missing, problem_with
 from sagebrush.core.sagemaker.endpoint_variants import decisions, held, histories_before, leaving
@@ -80,6 +80,8 @@ def _next(case: Case, observed: Observed, goal: Goal) -> Outcome:
         )
     else:
         outcome = _STEPS[found.step](case, observed, goal, seen, found)
+        if found.step in (Step.UPDATE_LATER, Step.ROLLED_BACK) and seen.status == IN_SERVICE:
+            return scale_meanwhile(case, observed, goal, made, base=outcome)
         why = "another revision serves" if seen.status == IN_SERVICE else f"the endpoint is {seen.status}"
     return replace(outcome, decisions=_all_held(case, observed, goal, made, why=why))
 

@@ -39,9 +39,7 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
         asked = []
     calls = _registrations(case, observed, goal)
     in_step_now = case.aws_scales and not calls
-    if asked:
-        parameters = {"EndpointName": case.name, "DesiredWeightsAndCapacities": asked}
-        calls = (*calls, case.caller().call("UpdateEndpointWeightsAndCapacities", parameters))
+    calls = (*calls, *_resized(case, asked))
     outcome = replace(
         base,
         finding=_finding(case, goal, seen, asked=asked, stuck=stuck),
@@ -55,6 +53,38 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
     polling = case.defaults.polling
     acts = (*calls, *outcome.actions)
     return replace(outcome, actions=acts, requeue=polling.after_change if acts else polling.steady)
+
+
+def scale_meanwhile(
+    case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decision], *, base: Outcome
+) -> Outcome:
+    """
+    *base* of an endpoint whose update was rolled back: its traffic goes on, and so does our own scaling of the variants
+    that it has. Weights are not touched, and counts that only the spec gives wait for the desired revision.
+    """
+    seen = case.seen
+    if seen is None:
+        raise ValueError("nothing serves")
+    asked: list[dict[str, Any]] = []
+    for name, decision in made.items():
+        found = seen.variant(name)
+        if found and not found.serverless and found.desired_instances != decision.replicas:
+            entry = {"VariantName": name, "DesiredInstanceCount": decision.replicas}
+            asked.append(entry | ({"DesiredWeight": found.desired_weight} if found.desired_weight is not None else {}))
+    calls = _resized(case, asked)
+    return replace(
+        base,
+        actions=(*base.actions, *calls),
+        decisions=_carried_out(case, observed, goal, made, asked=asked),
+        requeue=case.defaults.polling.after_change if calls else base.requeue,
+    )
+
+
+def _resized(case: Case, asked: Sequence[Mapping[str, Any]]) -> tuple[Call, ...]:
+    if not asked:
+        return ()
+    parameters = {"EndpointName": case.name, "DesiredWeightsAndCapacities": list(asked)}
+    return (case.caller().call("UpdateEndpointWeightsAndCapacities", parameters),)
 
 
 def _registrations(case: Case, observed: Observed, goal: Goal) -> tuple[Call, ...]:
@@ -95,10 +125,11 @@ def _finding(case: Case, goal: Goal, seen: Seen, *, asked: Sequence[Mapping[str,
         text = f"{text}, which spec.sageMaker.revision asks for"
     if stuck:
         text = f"{text}; more were refused: {seen.failure_reason} Asked again at {stamp(seen.modified + CAPACITY_WAIT)}"
+        # What serves is what is wanted, if less of it: Ready, as a Deployment that can't start more pods is.
         reason = Reason.CAPACITY_ERROR if is_capacity(seen.failure_reason) else Reason.UPDATE_ROLLED_BACK
-        return Finding(reason, text)
+        return Finding(reason, text, Outlook.DONE)
     if asked:
-        return Finding(Reason.UPDATING, f"{text}; asked for {'; '.join(map(_in_words, asked))}")
+        text = f"{text}; asked for {'; '.join(map(_in_words, asked))}"
     return Finding(Reason.SERVING, text, Outlook.DONE)
 
 

@@ -24,6 +24,8 @@ from sagebrush.core.sagemaker.endpoint_state import (
     is_capacity,
 )
 
+STILL_READY = frozenset({"Updating", "SystemUpdating"})
+"""States in which an endpoint may serve the desired revision and no other: a change of its size, and AWS' maintenance."""
 NO_REASON = "AWS gave no reason: look at the container's log"
 
 
@@ -47,6 +49,10 @@ def of_state(case: Case, goal: Goal, seen: Seen) -> Finding:
         text = f"{text}, to endpoint configuration {seen.pending_config}"
     if seen.status == DELETING:
         return Finding(Reason.RECREATING, f"{text}; it is made anew when it is gone")
+    if seen.status in STILL_READY and seen.config == goal.config_name and not seen.pending_config:
+        doing = "changes the number of instances or their weights" if seen.status == "Updating" else "maintains it"
+        reason = Reason.SERVING if seen.status == "Updating" else Reason.SYSTEM_UPDATING
+        return Finding(reason, f"revision {goal.revision} serves; {text}: SageMaker {doing}", Outlook.DONE)
     follows = FOLLOWS.get(
         seen.status, "this version of the operator doesn't know that state, and changes nothing in it"
     )

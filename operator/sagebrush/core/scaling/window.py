@@ -108,14 +108,15 @@ def unknown(problem: Problem, *, message: str) -> Readings:
     return Readings(short=reading, long=reading)
 
 
-def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | None], at: datetime) -> Readings:
+def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | None] | None, at: datetime) -> Readings:
     """Both readings of an endpoint.
 
     *ready_pods* are the pods that serve, with the time they began to run (Kubernetes' clock) where known: every one
-    of them must be in the data. *at* is the present time on Prometheus' clock; samples later than that are of age 0.
+    of them must be in the data. None: nobody knows what serves (instances in SageMaker), and then every series in the
+    data must be fresh, since one that is not may be an instance whose requests are lost. *at* is the present time on Prometheus' clock; samples later than that are of age 0.
     """
     interval = scrape_interval_seconds(series)
-    tracks = tracks_of(series, started=ready_pods, interval_seconds=interval)
+    tracks = tracks_of(series, started=ready_pods or {}, interval_seconds=interval)
     if not tracks:
         return unknown(Problem.NO_DATA, message="Prometheus has no samples of sagebrush_invocations_total for it")
     end = max(track.last for track in tracks)
@@ -132,7 +133,9 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
     seen = _Seen(
         tracks=tracks,
         fresh=fresh,
-        missing=tuple(sorted(pod for pod in ready_pods if pod not in fresh)),
+        missing=tuple(
+            sorted({track.pod for track in tracks} - fresh if ready_pods is None else ready_pods.keys() - fresh)
+        ),
         interval_seconds=interval,
         end=end,
         age_seconds=age,
