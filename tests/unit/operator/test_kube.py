@@ -86,6 +86,9 @@ def test_cache_must_know_who_refers() -> None:
     assert (ENDPOINT,) == cache.referrers(JOB)
     cache.put(body("ModelEndpoint", endpoint_document(), generation=2, version=2))
     assert () == cache.referrers(JOB)
+    variants = [{"model": {"trainingJobRef": {"name": "kdd"}}}, {"model": {"trainingJobRef": {"name": "other"}}}]
+    cache.put(body("ModelEndpoint", {"model": {}, "sageMaker": {"variants": variants}}, generation=3, version=3))
+    assert [(ENDPOINT,)] * 2 == [cache.referrers(JOB), cache.referrers(Key("TrainingJob", JOB.namespace, "other"))]
 
 
 def test_own_status_must_be_no_news() -> None:

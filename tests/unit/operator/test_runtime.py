@@ -117,6 +117,29 @@ def test_backoff_must_double_within_bounds() -> None:
         assert 60 == queue.retry("b", at_least_seconds=60)
 
 
+def test_nudge_must_not_shorten_what_somebody_must_mend() -> None:
+    """Metrics come every few seconds: they hurry a key along, but not one whose quota or permission is awaited."""
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: 0.0)
+    queue.nudge("a")
+    queue.retry("b")
+    queue.nudge("b")
+    assert 2 == len(queue)
+    queue.retry("c", at_least_seconds=300)
+    queue.nudge("c")
+    assert 2 == len(queue)
+    queue.forget("c")
+    queue.nudge("c")
+    assert 3 == len(queue)
+
+
+async def test_delay_must_pass_as_fast_as_the_clock() -> None:
+    """A minute is a hundredth of a second where the clock runs 6000 times as fast."""
+    loop = asyncio.get_running_loop()
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: loop.time() * 6000, speed=6000)
+    queue.add_after("a", 60)
+    assert "a" == await asyncio.wait_for(queue.get(), 5)
+
+
 @pytest.mark.parametrize("delays", [(5, 60), (60, 5)])
 def test_earliest_delay_must_win(delays: tuple[int, int]) -> None:
     """A later wish does not put off an earlier one, whichever came first."""

@@ -49,6 +49,17 @@ def test_short_window_must_be_two_intervals_within_6_and_60_seconds(interval: fl
     assert short_window(interval) == timedelta(seconds=expected)
 
 
+def test_reading_must_doubt_every_series_where_nobody_knows_the_pods() -> None:
+    """Instances in SageMaker are known by their series alone: one that is not fresh may be one whose requests are lost."""
+    both = [counter("a"), counter("b")]
+    assert all(one.complete for one in read(both, ready_pods=None, at=at(120)))
+    gone = [counter("a"), counter("b", end=90)]
+    short, long = read(gone, ready_pods=None, at=at(120))
+    assert (Problem.PARTIAL, Problem.PARTIAL) == (short.problem, long.problem)
+    assert "pod b" in long.message
+    assert read(gone, ready_pods={"a": None}, at=at(120)).long.problem is None
+
+
 @pytest.mark.parametrize("step", [2, 5, 15, 30])
 def test_reading_must_be_exact_for_steady_load_at_any_scrape_interval(step: float) -> None:
     """10 requests a second are 600 a minute, whatever the scrape interval, and the data are complete."""
