@@ -59,7 +59,11 @@ class Options:
 
     def changed_endpoints(self) -> int:
         """Endpoints in a group of those that are changed."""
-        return max(2, self.endpoints // 20)
+        return max(2, self.endpoints // 40)
+
+    def maintained_endpoints(self) -> int:
+        """Endpoints that AWS maintains unprompted."""
+        return max(2, self.endpoints * 15 // 100)
 
 
 def parse(arguments: list[str] | None = None) -> Options:

@@ -15,7 +15,7 @@ IDLE_SECONDS = 8.0
 FILLED_AFTER = 360.0
 """Simulated seconds over which the first jobs arrive."""
 SETTLED_AFTER = 480.0
-MAINTENANCE_SPREAD = 150.0
+MAINTENANCE_SPREAD = 450.0
 LONGEST_MINUTES = 60.0
 """Simulated: for each phase that waits for something."""
 _TICK_SECONDS = 0.1
@@ -101,7 +101,7 @@ class Scenario:
         size = self.stage.options.changed_endpoints()
         names = self._endpoints[::2] + self._endpoints[1::2]
         self.updated, self.rolled_back, self.scaled = (names[part * size : (part + 1) * size] for part in range(3))
-        self.maintained = names[3 * size : 3 * size + max(size, len(names) // 5)]
+        self.maintained = names[3 * size : 3 * size + self.stage.options.maintained_endpoints()]
         for number, name in enumerate(self.maintained):
             after = MAINTENANCE_SPREAD * number / len(self.maintained)
             self.stage.control.fault("system_update", resource=self._in_aws(name), after=after)

@@ -33,6 +33,10 @@ AWS_COOLDOWN = "5m"
 """AWS' own default, in both directions."""
 OTHER_TYPE, GOOD_TYPE = "ml.m5.xlarge", "ml.c5.large"
 WAIT_SECONDS = 150.0
+QUIET_SECONDS = 330.0
+"""An instance that was taken away is data that are missing, until Prometheus' answer does not reach back to it: two steps take long."""
+SECOND_PLATEAU_SECONDS = 8.0
+"""Short: the minute after the load begins about when the newest instances have been there for a minute."""
 
 
 @dataclass(kw_only=True)
@@ -222,13 +226,15 @@ class Scenario:
         theirs = 1 if rate == 0 else wanted
         stage = report.Stage(name=name, rate=rate, target=target, wanted=wanted, begun=begun)
         self.run.stages.append(stage)
-        self._wait(f"{NAME} to have {wanted}", lambda: self._has(NAME, wanted, quiet=rate == 0), name=NAME)
+        limit = WAIT_SECONDS if rate else QUIET_SECONDS
+        self._wait(f"{NAME} to have {wanted}", lambda: self._has(NAME, wanted, quiet=rate == 0), name=NAME, limit=limit)
         stage.reached = report.Moment(time=self._newest().time, virtual=self._newest().virtual)
         if not self.settings.short or rate:
             self._wait(
                 f"{AWS_NAME} to have {theirs}", lambda: self._has(AWS_NAME, theirs, quiet=rate == 0), name=AWS_NAME
             )
-        rest = self.settings.plateau_seconds - (datetime.now(UTC) - begun.time).total_seconds()
+        plateau = self.settings.plateau_seconds if name == "load" else SECOND_PLATEAU_SECONDS
+        rest = plateau - (datetime.now(UTC) - begun.time).total_seconds()
         until = time.monotonic() + (rest if rate else 0)
         self._wait("the plateau's end", lambda: True if time.monotonic() >= until else None)
         stage.ended = self._now()
@@ -243,14 +249,22 @@ class Scenario:
     # Looking
 
     def _wait(
-        self, what: str, check: Callable[[], T | None], *, name: str = "", detail: Callable[[], str] | None = None
+        self,
+        what: str,
+        check: Callable[[], T | None],
+        *,
+        name: str = "",
+        detail: Callable[[], str] | None = None,
+        limit: float = WAIT_SECONDS,
     ) -> T:
+        """Wait for it as long as everything runs; `name` is the endpoint whose state is shown meanwhile."""
+
         def look() -> T | None:
             self.stack.check()
             return check()
 
         described = detail or (lambda: self.watcher.describe(name) if name else "")
-        return wait_for(what, check=look, timeout=WAIT_SECONDS, detail=described)
+        return wait_for(what, check=look, timeout=limit, detail=described)
 
     def _now(self) -> report.Moment:
         return report.Moment(time=datetime.now(UTC), virtual=float(self.stack.control.time()["now"]))

@@ -227,7 +227,7 @@ class World:
         """One pass of a worker over *key*."""
         self.queue.add(key)
         worker = asyncio.create_task(self.controller._work())
-        while len(self.queue) or key in self.queue._working:  # noqa: ASYNC110 - the worker's turns; no time passes
+        while len(self.queue) or key in self.queue._working:
             await asyncio.sleep(0)
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)

@@ -202,3 +202,11 @@ def test_sentence_must_tell_what_to_do_next(operation, code, message, expected):
     """AWS' own sentence, and the next step."""
     sentence = sentence_of(operation, code=code, message=message)
     assert [] == [part for part in expected if part not in sentence], sentence
+
+
+def test_sentence_must_not_list_every_instance_type() -> None:
+    """AWS names all legal values; the first dozen tell what they look like."""
+    text = "Value 'x' at 'a' failed to satisfy constraint: Member must satisfy enum value set: "
+    many = sentence_of("CreateModel", code="ValidationException", message=f"{text}[{', '.join(map(str, range(145)))}]")
+    assert f"{text}[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 133 more]" == many
+    assert f"{text}[a, b]" == sentence_of("CreateModel", code="ValidationException", message=f"{text}[a, b]")

@@ -290,7 +290,8 @@ def test_transitions_must_be_recorded_as_phases_with_aws_words(case: str) -> Non
     assert [f"{raw}: words of {raw}" for raw in path] == [entry.message for entry in entries]
     assert [at(60 * number) for number in range(len(path))] == [entry.start_time for entry in entries]
     told = training_transitions.untold(entries, before=[])
-    assert [(raw, f"words of {raw}") for raw in path] == [(event.reason, event.message) for event in told]
+    said = [f"words of {raw} (since {at(60 * number):%H:%M:%S} UTC)" for number, raw in enumerate(path)]
+    assert list(zip(path, said, strict=True)) == [(event.reason, event.message) for event in told]
     bad = {"Interrupted", "Restarting", "Failed", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"}
     assert [raw in bad for raw in path] == [event.warning for event in told]
 
@@ -334,7 +335,7 @@ def test_event_reason_must_be_camel_case() -> None:
     """A secondary status that is no word for programs gives way to the phase."""
     entries = training_transitions.transitions({"SecondaryStatusTransitions": steps("odd one")}, before=[])
     (event,) = training_transitions.untold(entries, before=[])
-    assert ("Pending", "SageMaker says odd one") == (event.reason, event.message)
+    assert ("Pending", "SageMaker says odd one (since 12:00:00 UTC)") == (event.reason, event.message)
 
 
 @pytest.mark.parametrize(

@@ -150,10 +150,18 @@ def problem_of(operation: str, *, code: str, message: str, http_status: int) -> 
 def sentence_of(operation: str, *, code: str, message: str) -> str:
     """AWS' own sentence, and what to do next where it isn't in it."""
     text = " ".join(message.split()) or f"{operation} failed with {code or 'no answer'}"
+    text = _CHOICES.sub(_fewer, text)
     row = _row(operation, code=code, message=message, http_status=0)
     if row.problem is Problem.DENIED and row.hint in ("", _HEAD):
         return " ".join(part for part in (_sentence(_lacking(operation, text)), row.hint) if part)
     return f"{_sentence(text)} {row.hint}" if row.hint else text
+
+
+def _fewer(match: re.Match[str]) -> str:
+    """The first choices of a list that would fill the screen: there are 145 instance types."""
+    choices = match[1].split(", ")
+    more = len(choices) - _CHOICES_SHOWN
+    return match[0] if more <= 0 else f"[{', '.join(choices[:_CHOICES_SHOWN])} and {more} more]"
 
 
 def _row(operation: str, *, code: str, message: str, http_status: int) -> Row:
@@ -161,6 +169,8 @@ def _row(operation: str, *, code: str, message: str, http_status: int) -> Row:
     return next(row for row in TABLE if row.applies(operation, code=code, message=text, http_status=http_status))
 
 
+_CHOICES = re.compile(r"(?<=enum value set: )\[([^\]]*)\]")
+_CHOICES_SHOWN = 12
 _USER = re.compile(
     r"User: (?P<who>\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: [\"']?(?P<arn>[^\s\"']+))?"
 )

@@ -107,7 +107,9 @@ def _beyond(some: Sequence[PhaseTransition], others: Sequence[PhaseTransition]) 
 def _announced(entry: PhaseTransition) -> Announcement:
     raw, _, said = entry.message.partition(": ")
     reason = raw if _CAMEL_CASE.fullmatch(raw) else entry.phase.value
-    return Announcement(reason, said or f"SageMaker says {raw}", warning=raw in _WARNINGS)
+    # With its time: after an interruption the same words come again, and are another Event.
+    text = f"{said or f'SageMaker says {raw}'} (since {entry.start_time:%H:%M:%S} UTC)"
+    return Announcement(reason, text, warning=raw in _WARNINGS)
 
 
 def instance_seconds(body: Mapping[str, Any], *, now: datetime) -> tuple[int, bool]:
