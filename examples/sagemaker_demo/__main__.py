@@ -12,7 +12,7 @@ from examples.demo.explain import look
 from examples.demo.metrics import Point
 from examples.demo.progress import Steps, reason_of, say
 from examples.demo.shell import display, prepare_environment, tail
-from examples.sagemaker_demo import plot, report
+from examples.sagemaker_demo import page, plot, report
 from examples.sagemaker_demo.scenario import AWS_NAME, NAME, Scenario
 from examples.sagemaker_demo.settings import Settings, parse
 from examples.sagemaker_demo.stack import Stack, start_stack
@@ -47,7 +47,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - whatever it was, the report is worth having
         run.failure = reason_of(error)
     run.steps = steps.seconds
-    report.write(run, folder=settings.out)
+    page.write(run, folder=settings.out)
     code = _verdict(run, settings=settings, steps=steps)
     return INTERRUPTED if interrupted else code
 

@@ -169,7 +169,7 @@ def _stages(panel: Any, stages: Sequence[Stage], *, zero: float, named: bool, la
         ended = stages[number + 1].begun.time.timestamp() - zero if number + 1 < len(stages) else last
         panel.axvspan(begun, ended, color=STAGE_COLOURS[number % len(STAGE_COLOURS)], alpha=0.6, zorder=0, linewidth=0)
         if named:
-            text = f"{stage.rate / 1000:g}k/min, target {stage.target / 1000:g}k" if stage.rate else "no requests"
+            text = f"target {stage.target / 1000:g}k" if stage.rate else "no requests"
             panel.text(
                 (begun + ended) / 2,
                 1.01,

@@ -243,15 +243,6 @@ def test_trouble_of_a_pod_must_be_told(kube: Kube, namespace: str, kubelet: Kube
     assert events[0][0] == "Warning"
 
 
-def test_backend_sagemaker_must_be_refused_with_a_reason(kube: Kube, namespace: str):
-    """What this version can't do is said, not ignored."""
-    hosting = {"roleArn": "arn:aws:iam::123456789012:role/x", "instanceType": "ml.m5.large"}
-    kube.apply(endpoint("model", namespace, backend="SageMaker", sageMaker=hosting))
-    body = kube.wait_ready("ModelEndpoint", namespace, "model", "BackendNotAvailable")
-    assert condition(body, "Stalled")["status"] == "True"
-    assert kube.get("Deployment", namespace, "model") is None
-
-
 def test_deleted_endpoint_must_leave_nothing(kube: Kube, namespace: str):
     """Deleting the endpoint removes its children through their owner references, without any finalizer of ours."""
     kube.apply(endpoint("model", namespace))

@@ -14,7 +14,6 @@ class Reason(StrEnum):
 
     # both kinds
     INVALID_SPEC = "InvalidSpec"
-    BACKEND_NOT_AVAILABLE = "BackendNotAvailable"
     NAME_CONFLICT = "NameConflict"
     REPLACING = "Replacing"
     APPLY_FAILED = "ApplyFailed"
@@ -70,9 +69,6 @@ class Reason(StrEnum):
     ENDPOINT_FAILED = "EndpointFailed"
     RECREATING = "Recreating"
     REVISION_NOT_FOUND = "RevisionNotFound"
-
-
-NO_SAGEMAKER = "backend: SageMaker is not available in this version; use backend: Cluster"
 
 
 class Outlook(StrEnum):

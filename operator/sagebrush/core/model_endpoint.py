@@ -4,11 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sagebrush.api.meta import Backend
 from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core import naming, pods
 from sagebrush.core.conditions import (
-    NO_SAGEMAKER,
     READY,
     SCALING_ACTIVE,
     Outlook,
@@ -55,9 +53,6 @@ def reconcile(
     """The next step of a ModelEndpoint."""
     if meta.deleting:
         return Plan(status=None)
-    if spec.backend is Backend.SAGEMAKER:
-        refused = Finding(Reason.BACKEND_NOT_AVAILABLE, NO_SAGEMAKER, Outlook.STALLED)
-        return _report(meta, status, refused, now=now)
     taken = conflict(KIND, meta, (observed.deployment, observed.service))
     if taken:
         finding = Finding(taken.reason, taken.message, taken.outlook)

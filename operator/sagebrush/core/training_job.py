@@ -4,10 +4,9 @@ import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sagebrush.api.meta import Backend
 from sagebrush.api.training_job import PhaseTransition, TrainingJobSpec, TrainingJobStatus, TrainingPhase
 from sagebrush.core import naming
-from sagebrush.core.conditions import NO_SAGEMAKER, READY, Outlook, Reason, find, set_conditions, summary
+from sagebrush.core.conditions import READY, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.ownership import conflict
 from sagebrush.core.plan import Action, Announcement, Apply, Delete, Plan
@@ -35,9 +34,6 @@ def reconcile(
     if status.phase and status.phase.is_final:
         seen = [entry.model_copy(update={"observed_generation": meta.generation}) for entry in status.conditions]
         return Plan(status=status.model_copy(update={"observed_generation": meta.generation, "conditions": seen}))
-    if spec.backend is Backend.SAGEMAKER:
-        refused = Finding(TrainingPhase.PENDING, Reason.BACKEND_NOT_AVAILABLE, NO_SAGEMAKER, Outlook.STALLED)
-        return _report(meta, status, refused, now=now)
     taken = conflict(KIND, meta, (observed.job, observed.service, observed.endpoint_slice))
     if taken:
         finding = Finding(TrainingPhase.PENDING, taken.reason, taken.message, taken.outlook)

@@ -13,6 +13,8 @@ from devcluster.controlplane import ControlPlane
 from tests.integration.kube import Kube
 from tests.integration.operator_process import OperatorProcess, Operators
 from tests.integration.sagemaker.aws import BUCKET, CREDENTIALS, REGION, Aws
+from tests.integration.sagemaker.endpoints import QUICK
+from tests.integration.sagemaker.jobs import slow
 
 PRICES = """\
 asOf: 2026-11-01
@@ -87,3 +89,9 @@ def shared_operator(
     finally:
         running.end()
         kube.delete("Namespace", None, home)
+
+
+@pytest.fixture
+def quick(shared_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoints take half a second for what takes them minutes at AWS."""
+    slow(shared_aws, monkeypatch, **QUICK)

@@ -8,7 +8,7 @@ import pytest
 
 from examples.demo.metrics import Point
 from examples.demo.watch import Decision
-from examples.sagemaker_demo import plot, report
+from examples.sagemaker_demo import page, plot, report
 from examples.sagemaker_demo.audit import Audit
 from examples.sagemaker_demo.watch import Sample, endpoints_of, sample_of, told
 
@@ -151,7 +151,7 @@ def test_report_must_say_which_clock_is_meant(tmp_path):
     run.activities = report.activities_of(
         [{"StartTime": at(SPEED * 4), "Description": "3", "StatusCode": "Successful"}], stages=run.stages
     )
-    report.write(run, folder=tmp_path)
+    page.write(run, folder=tmp_path)
     assert [] == json.loads((tmp_path / "report.json").read_text())["problems"]
     text = (tmp_path / "report.md").read_text()
     assert (
@@ -163,7 +163,7 @@ def test_report_must_say_which_clock_is_meant(tmp_path):
 
 def test_report_must_be_written_of_a_run_that_broke_off(tmp_path):
     """Nothing that is missing keeps the report from being written."""
-    report.write(report.Run(began=ZERO, speed=SPEED, failure="no S3"), folder=tmp_path)
+    page.write(report.Run(began=ZERO, speed=SPEED, failure="no S3"), folder=tmp_path)
     assert ["no S3"] == json.loads((tmp_path / "report.json").read_text())["problems"]
     assert "It did not pass" in (tmp_path / "report.md").read_text()
 

@@ -414,12 +414,6 @@ def test_foreign_children_must_not_be_taken_over() -> None:
         assert (("False", "NameConflict"), ()) == (ready(made), made.actions)
 
 
-def test_sagemaker_must_be_refused_by_name() -> None:
-    """What this version can't do is said, not ignored."""
-    made = plan(backend="SageMaker")
-    assert (("False", "BackendNotAvailable"), ()) == (ready(made), made.actions)
-
-
 def test_serving_must_count_only_the_revision() -> None:
     """readyReplicas are those of the desired revision; the message tells how many are missing, and why."""
     made = plan(replicas=3)

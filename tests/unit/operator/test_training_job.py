@@ -244,13 +244,6 @@ def test_foreign_job_must_not_be_taken_over() -> None:
     assert made.requeue_after is not None, "a foreign object is not watched"
 
 
-def test_sagemaker_must_be_refused_by_name() -> None:
-    """What this version can't do is said, not ignored."""
-    made = plan(Observed(), backend="SageMaker")
-    stalled = find(status_of(made).conditions, "Stalled")
-    assert ("True", "BackendNotAvailable", ()) == (stalled.status, stalled.reason, made.actions)  # type: ignore[union-attr]
-
-
 def world_after(made: Plan[Any], observed: Observed) -> Observed:
     """The world once the plan has been carried out."""
     applied = {action.manifest["kind"]: stored(action.manifest) for action in made.actions if isinstance(action, Apply)}
