@@ -9,7 +9,7 @@ from sagebrush.config import Settings
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "build" / "bench"
 
-QUICK = {"endpoints": 12, "jobs": 30, "running": 8, "storm": 12, "speed": 20.0, "minutes": 3.0}
+QUICK = {"endpoints": 12, "jobs": 30, "running": 8, "storm": 12, "speed": 30.0, "minutes": 3.0}
 
 
 @dataclass(frozen=True)

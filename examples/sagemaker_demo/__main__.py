@@ -13,6 +13,7 @@ from examples.demo.metrics import Point
 from examples.demo.progress import Steps, reason_of, say
 from examples.demo.shell import display, prepare_environment, tail
 from examples.sagemaker_demo import page, plot, report
+from examples.sagemaker_demo.files import Files
 from examples.sagemaker_demo.scenario import AWS_NAME, NAME, Scenario
 from examples.sagemaker_demo.settings import Settings, parse
 from examples.sagemaker_demo.stack import Stack, start_stack
@@ -59,7 +60,8 @@ def _play(settings: Settings, *, run: report.Run, steps: Steps) -> None:
         stack = starting.__enter__()
     try:
         with Watcher(stack.cluster, stack.control, namespace=settings.namespace) as watcher:
-            scenario = Scenario(stack=stack, settings=settings, run=run, watcher=watcher)
+            files = Files(cluster=stack.cluster, namespace=settings.namespace, folder=settings.out / "manifests")
+            scenario = Scenario(stack=stack, settings=settings, run=run, watcher=watcher, files=files)
             try:
                 _tell(scenario, steps=steps, stack=stack)
             except Exception:

@@ -3,9 +3,8 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from examples.demo import data
@@ -15,6 +14,7 @@ from examples.demo.shell import display, run_long
 from examples.demo.watch import PhaseReader, completed, condition, decisions_of, is_ready, outlook
 from examples.sagemaker_demo import manifests, report
 from examples.sagemaker_demo.audit import audit_of
+from examples.sagemaker_demo.files import Files
 from examples.sagemaker_demo.settings import Settings
 from examples.sagemaker_demo.stack import BURST, CALLS_PER_SECOND, OPERATOR_KEY, Stack
 from examples.sagemaker_demo.watch import Watcher, clock
@@ -47,13 +47,7 @@ class Scenario:
     settings: Settings
     run: report.Run
     watcher: Watcher
-    texts: dict[str, str] = field(default_factory=dict)
-    """The manifests as they were applied last, by file name."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the manifests lie that are applied."""
-        return self.settings.out / "manifests"
+    files: Files
 
     def put_data(self) -> None:
         """Prepare the data and upload it."""
@@ -63,9 +57,9 @@ class Scenario:
 
     def train(self) -> None:
         """Apply the job and both endpoints at once; follow the job until it is Completed."""
-        self._fill_in()
+        fill_in(self.files)
         self.stack.cluster.ensure_namespace(self.settings.namespace)
-        self._apply("training-job.yaml", "endpoint.yaml", "endpoint-aws.yaml")
+        self.files.apply("training-job.yaml", "endpoint.yaml", "endpoint-aws.yaml")
         phases = PhaseReader()
 
         def look() -> Object | None:
@@ -99,9 +93,9 @@ class Scenario:
         self._stage("load", REQUESTS_PER_MINUTE, target=FIRST_TARGET, wanted=FIRST_COUNT, begun=begun)
         say(f"the target becomes {SECOND_TARGET} requests/min for each instance")
         begun = self._now()
-        self._edit("endpoint.yaml", manifests.value("requestsPerMinute", str(SECOND_TARGET)))
-        self._edit("endpoint-aws.yaml", manifests.value("requestsPerMinute", str(SECOND_TARGET)))
-        self._apply("endpoint.yaml", "endpoint-aws.yaml")
+        self.files.edit("endpoint.yaml", manifests.value("requestsPerMinute", str(SECOND_TARGET)))
+        self.files.edit("endpoint-aws.yaml", manifests.value("requestsPerMinute", str(SECOND_TARGET)))
+        self.files.apply("endpoint.yaml", "endpoint-aws.yaml")
         self._stage("target", REQUESTS_PER_MINUTE, target=SECOND_TARGET, wanted=SECOND_COUNT, begun=begun)
         begun = self._traffic(0)
         say("the policy looks at a full minute of this machine's time before it takes instances away")
@@ -116,8 +110,8 @@ class Scenario:
             "the simulator will roll the next update back as AWS does: InService, the old configuration, no FailureReason"
         )
         self.stack.control.fault("silent_rollback", resource=self._endpoint_name(NAME))
-        self._edit("endpoint.yaml", manifests.value("instanceType", OTHER_TYPE))
-        self._apply("endpoint.yaml")
+        self.files.edit("endpoint.yaml", manifests.value("instanceType", OTHER_TYPE))
+        self.files.apply("endpoint.yaml")
         self._wait("the operator to report the rollback", self._rolled_back, name=NAME)
         seen, said = self._newest(), condition(self._object(), "Ready")
         say(
@@ -126,8 +120,8 @@ class Scenario:
         self._update_seen("silent rollback", first=first, wanted="UpdateRolledBack", config=first, count=count)
 
         say("another instance type, and nothing stands in its way")
-        self._edit("endpoint.yaml", manifests.value("instanceType", GOOD_TYPE))
-        self._apply("endpoint.yaml")
+        self.files.edit("endpoint.yaml", manifests.value("instanceType", GOOD_TYPE))
+        self.files.apply("endpoint.yaml")
         self._wait("the good update to serve", lambda: self._serves_other(first), name=NAME)
         self._update_seen("good update", first=first, wanted="Serving", config=None, count=count)
 
@@ -143,8 +137,7 @@ class Scenario:
     def delete(self) -> None:
         """Delete all objects, the endpoint first, and wait until AWS has nothing of them."""
         self._remember()
-        files = [self.folder / name for name in ("endpoint.yaml", "endpoint-aws.yaml", "training-job.yaml")]
-        arguments = [part for file in files for part in ("-f", display(file))]
+        arguments = self.files.arguments("endpoint.yaml", "endpoint-aws.yaml", "training-job.yaml")
         say(f"$ kubectl delete -n {self.settings.namespace} {' '.join(arguments)}")
         command = self.stack.cluster.kubectl_command(
             "delete", "-n", self.settings.namespace, *arguments, "--timeout=120s"
@@ -171,46 +164,6 @@ class Scenario:
         if self.run.train:
             self._head(self.run.train.artifact)
             say(f"{self.run.train.artifact} stays: what was trained is the user's")
-
-    # Manifests
-
-    def _fill_in(self) -> None:
-        filling = manifests.placeholders(data.BUCKET)
-        target = [
-            manifests.value("requestsPerMinute", str(FIRST_TARGET)),
-            manifests.value("maxReplicas", str(MOST_INSTANCES)),
-        ]
-        ours = [*filling, *target, manifests.value("scaleInCooldown", SCALE_IN_COOLDOWN)]
-        theirs = [
-            *(*filling, *target, manifests.named(AWS_NAME)),
-            manifests.engine("ApplicationAutoScaling", cooldown=AWS_COOLDOWN),
-            manifests.value("scaleInCooldown", AWS_COOLDOWN),
-        ]
-        for name, source, changes in (
-            ("training-job.yaml", manifests.TRAINING_JOB, filling),
-            ("endpoint.yaml", manifests.ENDPOINT, ours),
-            ("endpoint-aws.yaml", manifests.ENDPOINT, theirs),
-        ):
-            before = source.read_text()
-            self._write(name, manifests.filled(before, changes))
-            say(f"{display(self.folder / name)} is {display(source)} with")
-            show(manifests.difference(before, self.texts[name]))
-
-    def _write(self, name: str, text: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_text(text)
-        self.texts[name] = text
-
-    def _edit(self, name: str, change: manifests.Change) -> None:
-        before = self.texts[name]
-        self._write(name, manifests.filled(before, [change]))
-        say(f"{display(self.folder / name)}:")
-        show(manifests.difference(before, self.texts[name]))
-
-    def _apply(self, *names: str) -> None:
-        files = [self.folder / name for name in names]
-        say(f"$ kubectl apply -n {self.settings.namespace} {' '.join(f'-f {display(file)}' for file in files)}")
-        show(self.stack.cluster.apply_files(files, namespace=self.settings.namespace))
 
     # Load
 
@@ -344,3 +297,27 @@ class Scenario:
             self.stack.aws("s3").head_object(Bucket=bucket, Key=key)
         except Exception as error:
             raise DemoError(f"{uri} is not in S3: {error}") from error
+
+
+def fill_in(files: Files) -> None:
+    """Write the manifests of examples/kdd/sagemaker/ with all that a user would fill in, and show what that is."""
+    filling = manifests.placeholders(data.BUCKET)
+    target = [
+        manifests.value("requestsPerMinute", str(FIRST_TARGET)),
+        manifests.value("maxReplicas", str(MOST_INSTANCES)),
+    ]
+    ours = [*filling, *target, manifests.value("scaleInCooldown", SCALE_IN_COOLDOWN)]
+    theirs = [
+        *(*filling, *target, manifests.named(AWS_NAME)),
+        manifests.engine("ApplicationAutoScaling", cooldown=AWS_COOLDOWN),
+        manifests.value("scaleInCooldown", AWS_COOLDOWN),
+    ]
+    for name, source, changes in (
+        ("training-job.yaml", manifests.TRAINING_JOB, filling),
+        ("endpoint.yaml", manifests.ENDPOINT, ours),
+        ("endpoint-aws.yaml", manifests.ENDPOINT, theirs),
+    ):
+        before = source.read_text()
+        files.write(name, manifests.filled(before, changes))
+        say(f"{display(files.folder / name)} is {display(source)} with")
+        show(manifests.difference(before, files.texts[name]))

@@ -1,5 +1,6 @@
 """SageMaker's built-in algorithms: where their images are, and what they accept."""
 
+import string
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -275,10 +276,13 @@ def test_tables_must_be_packaged() -> None:
     assert list(ALGORITHMS) == sorted(registries().images)
 
 
-TEXTS = st.one_of(st.text(max_size=12), st.from_regex(r"-?[0-9]{1,5}(\.[0-9]{1,3})?(e-?[0-9]{1,3})?", fullmatch=True))
+LETTERS = string.ascii_letters + string.digits + string.punctuation + "é中"
+TEXTS = st.one_of(
+    st.text(LETTERS, max_size=12), st.from_regex(r"-?[0-9]{1,5}(\.[0-9]{1,3})?(e-?[0-9]{1,3})?", fullmatch=True)
+)
 ANY_NAMES = st.one_of(
     st.sampled_from(sorted({rule.name for algorithm in ALGORITHMS for rule in table(algorithm).rules})),
-    st.text(max_size=10),
+    st.text(LETTERS, max_size=10),
 )
 
 

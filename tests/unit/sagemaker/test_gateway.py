@@ -19,6 +19,7 @@ from sagebrush.metrics.aws import AwsMetrics
 HERE = Account("eu-west-1")
 THERE = Account("eu-west-1", "arn:aws:iam::999999999999:role/other")
 MINUTE = timedelta(minutes=1)
+MODEL = botocore.session.get_session().get_service_model("sagemaker")  # once: it takes a second to read
 ANSWER = {"EndpointName": "kdd", "EndpointStatus": "InService"}
 
 
@@ -29,7 +30,7 @@ class Clients:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.answer: Callable[[str, dict[str, Any]], Mapping[str, Any]] = lambda _, __: ANSWER
         self.meta = self
-        self.service_model = botocore.session.get_session().get_service_model("sagemaker")
+        self.service_model = MODEL
 
     def client(self, account: Account, service: Service) -> Any:
         return self
