@@ -151,9 +151,7 @@ def _s3_server() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
-        raise DemoError(
-            "moto's S3 server is missing: install moto[server] into the environment (`make env`)"
-        ) from error
+        raise DemoError("moto's S3 server is missing: run `make env`, which installs it") from error
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -147,7 +147,7 @@ class Controller:
             return "error"
         self._queue.forget(key)
         if plan.requeue_after is not None:
-            self._queue.add_after(key, plan.requeue_after.total_seconds())
+            self._queue.come_back(key, plan.requeue_after.total_seconds())
         return "ok"
 
     async def _planned(self, key: Key, body: Manifest, meta: Meta, *, now: datetime) -> tuple[Plan[Any], Failed | None]:

@@ -12,6 +12,7 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 300.0
+_SPREAD = 0.15
 
 
 class WorkQueue(Generic[K]):
@@ -47,8 +48,7 @@ class WorkQueue(Generic[K]):
         return len(self._waiting)
 
     def add(self, key: K) -> None:
-        """Put *key* in line."""
-        self._due.pop(key, None)
+        """Put *key* in line; what was put off comes besides, in its own time."""
         if key in self._working:
             self._dirty.add(key)
         elif key not in self._in_line:
@@ -69,6 +69,10 @@ class WorkQueue(Generic[K]):
         self._due[key] = due
         heapq.heappush(self._delayed, (due, next(self._numbers), key))
         self._wake.set()
+
+    def come_back(self, key: K, seconds: float) -> None:
+        """Put *key* in line in at most *seconds*, up to 15 % sooner: what began together must not come together for ever."""
+        self.add_after(key, seconds * (1 - _SPREAD * self._jitter()))
 
     def retry(self, key: K, *, at_least_seconds: float = 0.0) -> float:
         """Put *key* in line after its back-off (doubling from 0.5 s to 5 min, ±20 %); the seconds chosen."""
@@ -117,4 +121,5 @@ class WorkQueue(Generic[K]):
         while self._delayed and self._delayed[0][0] <= now:
             due, _, key = heapq.heappop(self._delayed)
             if self._due.get(key) == due:
+                del self._due[key]
                 self.add(key)

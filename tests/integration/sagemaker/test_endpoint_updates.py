@@ -274,24 +274,26 @@ def test_failure_of_aws_own_must_be_tried_again_but_not_for_ever(
 
 
 def test_update_whose_rollback_fails_must_be_said_and_mended(shared_aws: Aws, kube: Kube, namespace: str):
-    """Instances of both configurations serve: said so, not Ready, left alone, and brought together by the next change."""
-    rolling = {
-        "rolling": {"maximumBatchSize": {"type": "InstanceCount", "value": 1}, "waitIntervalSeconds": 0},
-    }
+    """Instances of both configurations serve: said so, tried again three times at most, and mended by the next change."""
+    rolling = {"rolling": {"maximumBatchSize": {"type": "InstanceCount", "value": 1}, "waitIntervalSeconds": 0}}
     kube.apply(endpoint("kdd", namespace, replicas=2, sagemaker={"deployment": rolling}))
     wait_serving(kube, namespace)
-    shared_aws.simulator.faults.add("update_rollback_failed", resource=f"{namespace}-*", failure_reason="no capacity?!")
-    shared_aws.simulator.faults.rules[-1].failure_reason = "Rollback failed."
+    why = "Rollback failed."
+    shared_aws.simulator.faults.add("update_rollback_failed", resource=f"{namespace}-*", failure_reason=why, times=None)
     edit(kube, namespace, new_model(shared_aws, 1))
     body = wait_reason(kube, namespace, "UpdateRollbackFailed")
-    assert ("Stalled", "UpdateRollbackFailed") == standing(body)
-    assert "Rollback failed." in message(body)
-    assert "instances of both endpoint configurations serve" in message(body)
+    assert "False" == condition(body, "Ready")["status"]
+    assert why in message(body)
+    assert "instances of both endpoint configurations serve; attempt 2 of 3" in message(body)
+    body = kube.wait(
+        "ModelEndpoint", namespace, "kdd", lambda body: standing(body) == ("Stalled", "UpdateRollbackFailed")
+    )
     wait_looks(shared_aws, namespace, 3)
-    assert ["OK"] == codes(shared_aws, "UpdateEndpoint", namespace)
+    assert ["OK"] * 3 == codes(shared_aws, "UpdateEndpoint", namespace)
+    shared_aws.simulator.faults.clear("update_rollback_failed")
     edit(kube, namespace, new_model(shared_aws, 2))
     wait_serving(kube, namespace)
-    assert ["OK", "OK"] == codes(shared_aws, "UpdateEndpoint", namespace)
+    assert ["OK"] * 4 == codes(shared_aws, "UpdateEndpoint", namespace)
 
 
 def test_maintenance_must_be_waited_out(shared_aws: Aws, kube: Kube, namespace: str):

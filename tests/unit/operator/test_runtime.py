@@ -132,6 +132,28 @@ def test_nudge_must_not_shorten_what_somebody_must_mend() -> None:
     assert 3 == len(queue)
 
 
+def test_news_must_not_take_the_place_of_what_was_put_off() -> None:
+    """A key that is added meanwhile still comes when it was to come: a look that is due is not lost to a chance event."""
+    now = 0.0
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: now)
+    queue.add_after("a", 60)
+    queue.add("a")
+    with pytest.raises(StopIteration):
+        queue.get().send(None)
+    queue.done("a")
+    now = 60.0
+    queue._promote()
+    assert 1 == len(queue)
+
+
+def test_coming_back_must_spread() -> None:
+    """What began together does not come together for ever, and never later than asked."""
+    for jitter, expected in ((0.0, 60.0), (1.0, 51.0)):
+        queue: WorkQueue[str] = WorkQueue(clock=lambda: 0.0, jitter=lambda jitter=jitter: jitter)
+        queue.come_back("a", 60)
+        assert expected == queue._due["a"]
+
+
 async def test_delay_must_pass_as_fast_as_the_clock() -> None:
     """A minute is a hundredth of a second where the clock runs 6000 times as fast."""
     loop = asyncio.get_running_loop()

@@ -49,6 +49,19 @@ def test_short_window_must_be_two_intervals_within_6_and_60_seconds(interval: fl
     assert short_window(interval) == timedelta(seconds=expected)
 
 
+@pytest.mark.parametrize(("ready", "moments"), [({"new": None}, (114, 116, 118, 120)), (None, (116, 118, 120))])
+def test_reading_must_not_count_a_load_twice_that_moves(
+    ready: dict[str, datetime | None] | None, moments: tuple[int, ...]
+) -> None:
+    """
+    A pod is replaced under 10 requests a second: its last seconds are not added to those of its successor. Where nobody
+    knows the pods, it counts as gone once it has missed a scrape.
+    """
+    for now in moments:
+        pair = [counter("old", end=112), counter("new", begin=112, end=now)]
+        assert (read(pair, ready_pods=ready, at=at(now)).short.requests_per_minute or 0) <= 600
+
+
 def test_reading_must_doubt_every_series_where_nobody_knows_the_pods() -> None:
     """Instances in SageMaker are known by their series alone: one that is not fresh may be one whose requests are lost."""
     both = [counter("a"), counter("b")]

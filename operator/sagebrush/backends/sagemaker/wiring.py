@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sagebrush.backends.base import Kind
@@ -16,6 +16,7 @@ from sagebrush.backends.sagemaker.prices import PriceFile
 from sagebrush.backends.sagemaker.training_jobs import SageMakerTrainingJobs
 from sagebrush.core.resource import Manifest, dig
 from sagebrush.core.sagemaker.defaults import AwsDefaults, Polling
+from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.resources import NAMESPACES
@@ -50,6 +51,27 @@ class Settings(Protocol):
     def roles_by_namespace(self) -> dict[str, str]: ...
 
 
+class _InWallTime:
+    """Request metrics for a kind that lives in another time."""
+
+    def __init__(self, source: MetricsSource) -> None:
+        self._source = source
+
+    def readings(
+        self,
+        namespace: str,
+        *,
+        endpoint: str,
+        variant: str,
+        ready_pods: Mapping[str, datetime | None] | None,
+        now: datetime,  # noqa: ARG002 - the other time
+    ) -> tuple[Reading, Reading]:
+        """See :class:`sagebrush.backends.cluster.MetricsSource`."""
+        return self._source.readings(
+            namespace, endpoint=endpoint, variant=variant, ready_pods=ready_pods, now=datetime.now(UTC)
+        )
+
+
 class SageMaker:
     """The gateway and the two kinds."""
 
@@ -72,7 +94,11 @@ class SageMaker:
         self.kinds: Mapping[str, Kind] = {
             "TrainingJob": SageMakerTrainingJobs(gateway=self.gateway, defaults=self.defaults),
             "ModelEndpoint": SageMakerModelEndpoints(
-                gateway=self.gateway, defaults=self.defaults, cache=cache, metrics=requests
+                gateway=self.gateway,
+                defaults=self.defaults,
+                cache=cache,
+                # Prometheus lives in our time, whatever AWS' is.
+                metrics=requests if clock == Clock() else _InWallTime(requests),
             ),
         }
 

@@ -30,6 +30,7 @@ _SHORTEST_WINDOW_SECONDS = 6.0
 _INTERVALS_IN_SHORT_WINDOW = 2
 _INTERVALS_UNTIL_STALE = 3
 _FRESH_SECONDS = 10.0
+_SCRAPES_BEHIND = 1.5
 _PODS_NAMED = 3
 
 
@@ -81,7 +82,8 @@ class _Seen:
     """What is common to both windows."""
 
     tracks: tuple[Track, ...]
-    fresh: frozenset[str]
+    serving: frozenset[str]
+    """Pods whose windows end at their own newest sample."""
     missing: tuple[str, ...]
     interval_seconds: float
     end: float
@@ -92,8 +94,11 @@ class _Seen:
         return datetime.fromtimestamp(self.end, UTC)
 
     def end_of(self, track: Track) -> float:
-        """Where the windows of one pod end: a pod that is gone has had no requests since."""
-        return track.last if track.pod in self.fresh else self.end
+        """
+        Where the windows of one pod end: a pod that is gone has had no requests since. Else those of its last seconds
+        would be added to the same load on its successor.
+        """
+        return track.last if track.pod in self.serving else self.end
 
 
 def short_window(interval_seconds: float) -> timedelta:
@@ -132,7 +137,8 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
     fresh = frozenset(track.pod for track in tracks if at.timestamp() - track.last <= limit)
     seen = _Seen(
         tracks=tracks,
-        fresh=fresh,
+        serving=fresh
+        & (ready_pods.keys() if ready_pods is not None else _keeping_up(tracks, end=end, interval=interval)),
         missing=tuple(
             sorted({track.pod for track in tracks} - fresh if ready_pods is None else ready_pods.keys() - fresh)
         ),
@@ -141,6 +147,11 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
         age_seconds=age,
     )
     return Readings(short=_reading(seen, window=short_window(interval)), long=_reading(seen, window=LONG_WINDOW))
+
+
+def _keeping_up(tracks: Sequence[Track], *, end: float, interval: float) -> frozenset[str]:
+    """The pods that have missed no scrape, by their samples alone."""
+    return frozenset(track.pod for track in tracks if end - track.last <= _SCRAPES_BEHIND * interval)
 
 
 def _stale_after_seconds(interval_seconds: float) -> float:
