@@ -13,6 +13,12 @@ class Kind(Protocol):
     async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[Any]:
         """Gather what the decision needs and decide. Raises ValidationError or SpecError for a spec that can't be read."""
 
+    async def watch(self, key: Key, body: Manifest, *, now: datetime) -> Plan[Any] | None:
+        """
+        What to do for an object whose spec has been refused and waits for a change: only what doesn't need the new spec,
+        such as the scaling of what goes on serving. None: nothing.
+        """
+
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """The plan's actions have been carried out."""
 

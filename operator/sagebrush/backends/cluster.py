@@ -76,6 +76,10 @@ class _ClusterKind(Generic[SpecT, StatusT]):
     def forget(self, key: Key) -> None:
         """Nothing is kept for an object here."""
 
+    async def watch(self, key: Key, body: Manifest, *, now: datetime) -> Plan[Any] | None:  # noqa: ARG002
+        """Nothing: Kubernetes looks after what runs."""
+        return None
+
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """Nothing is kept for an object here."""
 

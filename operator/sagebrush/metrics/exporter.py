@@ -89,12 +89,12 @@ class OperatorMetrics:
         *,
         namespace: str,
         endpoint: str,
-        target_requests_per_minute: float,
+        target_requests_per_minute: float | None,
         metrics_age: timedelta | None,
     ) -> None:
         """The scaler decided for an endpoint. What is unknown is absent, never 0."""
         self._desired.labels(namespace, endpoint).set(decision.replicas)
-        self._target.labels(namespace, endpoint).set(target_requests_per_minute)
+        _show(self._target, (namespace, endpoint), value=target_requests_per_minute)
         _show(self._observed, (namespace, endpoint), value=decision.requests_per_minute)
         _show(self._age, (namespace, endpoint), value=None if metrics_age is None else metrics_age.total_seconds())
         self._decisions.labels(namespace, endpoint, str(decision.reason)).inc()

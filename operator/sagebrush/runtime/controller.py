@@ -123,9 +123,9 @@ class Controller:
             self._queue.forget(key)
             return "gone"
         meta, now = Meta.of(body), self._clock()
-        if self._is_refused(key, meta, now=now):
-            return "stalled"
         plan, failed = await self._planned(key, body, meta, now=now)
+        if plan is None:
+            return "stalled"
         if not failed:
             failed = await self._executor.run(plan.actions, key=key)
         response = _RESPONSES[failed.error_class] if failed else None
@@ -150,9 +150,13 @@ class Controller:
             self._queue.come_back(key, plan.requeue_after.total_seconds())
         return "ok"
 
-    async def _planned(self, key: Key, body: Manifest, meta: Meta, *, now: datetime) -> tuple[Plan[Any], Failed | None]:
-        """The plan; an empty one and the failure where AWS would not be looked at."""
+    async def _planned(
+        self, key: Key, body: Manifest, meta: Meta, *, now: datetime
+    ) -> tuple[Plan[Any] | None, Failed | None]:
+        """The plan, None where the spec waits for a change; an empty one and the failure where AWS can't be asked."""
         try:
+            if self._is_refused(key, meta, now=now):
+                return await self._kinds[key.kind].watch(key, body, now=now), None
             return await self._plan(key, body, meta, now=now), None
         except AwsError as error:
             return Plan(status=None), Failed(error_class(error), str(error))
@@ -197,7 +201,7 @@ class Controller:
             decision,
             namespace=key.namespace,
             endpoint=key.name,
-            target_requests_per_minute=dig(body, "spec", "scaling", "target", "requestsPerMinute"),
+            target_requests_per_minute=_target_in(body),
             metrics_age=age,
         )
 
@@ -218,3 +222,9 @@ class Controller:
         for announcement in plan.events:
             log.info("%s: %s", announcement.reason, announcement.message, extra={"key": str(key)})
             await self._recorder.post(body, announcement)
+
+
+def _target_in(body: Manifest) -> float | None:
+    """Target of the policy, wherever it stands: beside the only variant there is, or in it."""
+    places = (body["spec"], *dig(body, "spec", "sageMaker", "variants", default=[]))
+    return next((found for each in places if (found := dig(each, "scaling", "target", "requestsPerMinute"))), None)

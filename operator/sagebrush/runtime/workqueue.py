@@ -57,7 +57,7 @@ class WorkQueue(Generic[K]):
             self._wake.set()
 
     def nudge(self, key: K) -> None:
-        """Put *key* in line, unless somebody must mend something first: news that come all the time don't shorten that."""
+        """Put *key* in line, unless it waits out a back-off: news that come all the time don't shorten that."""
         if key not in self._held:
             self.add(key)
 
@@ -80,7 +80,7 @@ class WorkQueue(Generic[K]):
         self._failures[key] = count + 1
         backoff: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(count, 30))
         seconds = max(backoff * (0.8 + 0.4 * self._jitter()), at_least_seconds)
-        (self._held.add if at_least_seconds else self._held.discard)(key)
+        self._held.add(key)
         self.add_after(key, seconds)
         return seconds
 
@@ -122,4 +122,5 @@ class WorkQueue(Generic[K]):
             due, _, key = heapq.heappop(self._delayed)
             if self._due.get(key) == due:
                 del self._due[key]
+                self._held.discard(key)
                 self.add(key)

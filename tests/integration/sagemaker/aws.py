@@ -20,6 +20,8 @@ REGION = "us-east-1"
 ROLE = "arn:aws:iam::123456789012:role/sagemaker-execution"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 BUCKET = "models"
+OWN_KEY = "AKIATESTER"
+"""Access key of the tests' own calls, which tells them from the operator's."""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 CLUSTER_ID = "test-cluster"
 
@@ -60,10 +62,10 @@ class Aws:
         """A boto3 client of the account."""
         url = self.s3_url if service == "s3" else self.simulator.url
         return boto3.client(
-            service,  # type: ignore[call-overload]
+            service,
             region_name=REGION,
             endpoint_url=url,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_access_key_id=OWN_KEY,
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             config=Config(retries={"total_max_attempts": 1}),
         )

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from moto.server import ThreadedMotoServer
 from devcluster.controlplane import ControlPlane
 from tests.integration.kube import Kube
 from tests.integration.operator_process import OperatorProcess, Operators
-from tests.integration.sagemaker.aws import BUCKET, CREDENTIALS, REGION, Aws
+from tests.integration.sagemaker.aws import BUCKET, CREDENTIALS, REGION, SPEED, Aws
 from tests.integration.sagemaker.endpoints import QUICK
 from tests.integration.sagemaker.jobs import slow
+from tests.integration.sagemaker.permissions import not_allowed, not_used, operations_in
 
 PRICES = """\
 asOf: 2026-11-01
@@ -23,6 +25,37 @@ hosting: {us-east-1: {ml.m5.large: 0.12, ml.m5.xlarge: 0.24}}
 training: {us-east-1: {ml.m5.large: 0.18, ml.m5.xlarge: 0.36}}
 """
 _numbers = itertools.count(1)
+_used: set[str] = set()
+
+
+def note_operations(account: Aws) -> None:
+    """Remember what operators called in this account."""
+    _used.update(operations_in(account))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def permissions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """
+    When all is done: whatever any test made an operator call is allowed by the chart's IAM policy, and, where all tests of
+    the folder ran, everything that the policy allows was called. Of several workers the last one knows all.
+    """
+    yield
+    assert [] == not_allowed(_used)
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    used = set(_used)
+    if worker is not None:
+        folder = tmp_path_factory.getbasetemp().parent
+        (folder / f"sagemaker-{worker}.tmp").write_text("\n".join(sorted(_used)))
+        (folder / f"sagemaker-{worker}.tmp").rename(folder / f"sagemaker-{worker}.used")
+        told = list(folder.glob("sagemaker-*.used"))
+        if len(told) < workers:
+            return
+        used = {line for path in told for line in path.read_text().splitlines()}
+    here = Path(__file__).parent
+    files = {item.path for item in request.session.items if item.path.parent == here}
+    filtered = request.config.getoption("keyword") or request.config.getoption("markexpr")
+    if files == set(here.glob("test_*.py")) and not filtered and not request.session.testsfailed:
+        assert [] == not_used(used)
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +80,18 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture
-def aws(s3: str) -> Iterator[Aws]:
-    """A simulated account with data and a model in S3. What it holds against the operator at the end fails the test."""
-    account = Aws(s3=s3)
+def aws(s3: str, request: pytest.FixtureRequest) -> Iterator[Aws]:
+    """
+    A simulated account with data and a model in S3. What it holds against the operator at the end fails the test.
+
+    Parametrized, at that speed.
+    """
+    account = Aws(s3=s3, speed=getattr(request, "param", SPEED))
     with account.simulator:
         account.put("train/part-0.csv")
         account.put_model()
         yield account
+        note_operations(account)
         assert [] == account.simulator.audit.violations
 
 
@@ -65,6 +103,7 @@ def shared_aws(s3: str) -> Iterator[Aws]:
         account.put("train/part-0.csv")
         account.put_model()
         yield account
+        note_operations(account)
 
 
 @pytest.fixture(scope="module")

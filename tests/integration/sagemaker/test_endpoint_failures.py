@@ -131,7 +131,7 @@ def test_missing_instances_must_not_stop_what_serves(
 @pytest.mark.parametrize("when", ["create", "update", "scale"])
 def test_endpoint_beyond_the_quota_must_wait_in_line(shared_aws: Aws, kube: Kube, namespace: str, when: str):
     """The account's limit is no failure: QuotaExceeded with AWS' sentence, tried seldom, and it goes on when there is room."""
-    kind, sized = "ml.c5.large", {"instanceType": "ml.c5.large"}
+    kind = {"create": "ml.c5.large", "update": "ml.c5.xlarge", "scale": "ml.c5.2xlarge"}[when]
     limit = 0 if when == "create" else 1
     shared_aws.simulator.faults.add("quota", instance_type=kind, usage="endpoint", limit=limit)
     operation = {
@@ -140,7 +140,7 @@ def test_endpoint_beyond_the_quota_must_wait_in_line(shared_aws: Aws, kube: Kube
         "scale": "UpdateEndpointWeightsAndCapacities",
     }[when]
     try:
-        kube.apply(endpoint("kdd", namespace, sagemaker=sized))
+        kube.apply(endpoint("kdd", namespace, sagemaker={"instanceType": kind}))
         if when != "create":
             wait_serving(kube, namespace)
             edit(kube, namespace, new_model(shared_aws, 1) if when == "update" else {"replicas": 2})
@@ -154,9 +154,9 @@ def test_endpoint_beyond_the_quota_must_wait_in_line(shared_aws: Aws, kube: Kube
     tries = shared_aws.simulator.audit.calls(operation, resource=f"{namespace}-*")
     assert "ResourceLimitExceeded" == tries[0].code
     assert "OK" == tries[-1].code
-    print([(e.virtual_time-tries[0].virtual_time, e.code) for e in tries]); assert 0
     gaps = [later.virtual_time - earlier.virtual_time for earlier, later in itertools.pairwise(tries)]
-    assert all(gap >= 290 for gap in gaps), "a slow line: --slow-retry-seconds"
+    # The look that was due anyway comes once; from then on it is a slow line: --slow-retry-seconds.
+    assert all(gap >= 290 for gap in gaps[1:])
 
 
 def test_endpoint_out_of_service_must_be_made_anew(shared_aws: Aws, kube: Kube, namespace: str):
@@ -166,7 +166,9 @@ def test_endpoint_out_of_service_must_be_made_anew(shared_aws: Aws, kube: Kube, 
     shared_aws.simulator.faults.add("out_of_service", resource=f"{namespace}-*", times=1)
     wait_for(lambda: codes(shared_aws, "CreateEndpoint", namespace) == ["OK", "OK"], "another endpoint")
     body = wait_serving(kube, namespace)
-    notes = [note for kind, reason, note in kube.events(namespace, "kdd") if (kind, reason) == ("Warning", "Recreating")]
+    notes = [
+        note for kind, reason, note in kube.events(namespace, "kdd") if (kind, reason) == ("Warning", "Recreating")
+    ]
     assert ["is out of service: The endpoint is out of service." in note for note in notes] == [True]
     assert ["OK"] == codes(shared_aws, "CreateEndpointConfig", namespace)
     assert 0 == body["status"]["sageMaker"].get("recreations", 0)

@@ -94,7 +94,9 @@ def test_failure_must_say_who_can_mend_it(shared_aws: Aws, kube: Kube, namespace
         assert "modelArtifact" not in body["status"]
         wait_events(kube, namespace, "Failed", name=name)
         assert [said] == [
-            note[: len(said)] for kind, why, note in kube.events(namespace, name) if (kind, why) == ("Warning", "Failed")
+            note[: len(said)]
+            for kind, why, note in kube.events(namespace, name)
+            if (kind, why) == ("Warning", "Failed")
         ]
         if name == "algorithm":
             assert 3 == failure["exitCode"]

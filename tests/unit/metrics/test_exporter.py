@@ -95,3 +95,10 @@ def test_metrics_must_not_share_a_registry() -> None:
     """Two operators in one process, as in tests, do not meet."""
     OperatorMetrics().queued(1, backend="Cluster")
     assert samples(OperatorMetrics()) == {("sagebrush_aws_budget_wait_seconds_total",): 0}
+
+
+def test_metrics_must_do_without_a_target() -> None:
+    """A policy whose target is not known costs its gauge, never the pass."""
+    metrics = OperatorMetrics()
+    metrics.decided(decision(), namespace="shop", endpoint="kdd", target_requests_per_minute=None, metrics_age=None)
+    assert "sagebrush_scaler_target_requests_per_minute" not in {key[0] for key in samples(metrics)}

@@ -117,19 +117,22 @@ def test_backoff_must_double_within_bounds() -> None:
         assert 60 == queue.retry("b", at_least_seconds=60)
 
 
-def test_nudge_must_not_shorten_what_somebody_must_mend() -> None:
-    """Metrics come every few seconds: they hurry a key along, but not one whose quota or permission is awaited."""
-    queue: WorkQueue[str] = WorkQueue(clock=lambda: 0.0)
+def test_nudge_must_not_shorten_a_back_off() -> None:
+    """Metrics come every few seconds: they hurry a key along, but not one that failed and waits."""
+    now = 0.0
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: now)
     queue.nudge("a")
     queue.retry("b")
     queue.nudge("b")
+    assert 1 == len(queue)
+    queue.forget("b")
+    queue.nudge("b")
     assert 2 == len(queue)
     queue.retry("c", at_least_seconds=300)
-    queue.nudge("c")
-    assert 2 == len(queue)
-    queue.forget("c")
-    queue.nudge("c")
+    now = 301.0
+    queue._promote()
     assert 3 == len(queue)
+    assert set() == queue._held
 
 
 def test_news_must_not_take_the_place_of_what_was_put_off() -> None:

@@ -52,6 +52,8 @@ class OneCall:
         self.calls = calls
         self.unseen: AwsError | None = None
         self.acted_on = 0
+        self.watched = 0
+        self.meanwhile: Plan[Any] | None = None
 
     async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[Any]:
         if self.unseen:
@@ -59,6 +61,10 @@ class OneCall:
         return Plan(
             status=self._status("Creating", Outlook.PROGRESSING), actions=self.calls, requeue_after=timedelta(seconds=2)
         )
+
+    async def watch(self, key: Key, body: Manifest, *, now: datetime) -> Plan[Any] | None:
+        self.watched += 1
+        return self.meanwhile
 
     def _status(self, reason: str, outlook: Outlook, message: str = "") -> ModelEndpointStatus:
         conditions = set_conditions([], summary(outlook, reason=reason, message=message), generation=1, now=NOON)
@@ -238,3 +244,19 @@ def test_object_that_is_gone_must_be_told_to_all():
     lines: dict[Backend, WorkQueue[Key]] = {each: WorkQueue(clock=lambda: 0.0) for each in Backend}
     Dispatch(lines, Cache()).add(KEY)
     assert set(Backend) == {each for each, line in lines.items() if len(line)}
+
+
+async def test_refused_spec_must_not_stop_what_serves():
+    """While a spec waits for a change its calls are not repeated; what the kind does meanwhile is."""
+    world = World()
+    world.gateway.answer = refused(Problem.INVALID)
+    await world.work()
+    assert (["CreateEndpoint"], "InvalidSpec") == (world.gateway.calls, world.ready()[0])
+    await world.work()
+    assert (["CreateEndpoint"], 1) == (world.gateway.calls, world.kind.watched)
+    resize = Call(ACCOUNT, Service.SAGEMAKER, "UpdateEndpointWeightsAndCapacities", {"EndpointName": "kdd"})
+    world.gateway.answer = lambda _: {}
+    world.kind.meanwhile = Plan(status=None, actions=(resize,), requeue_after=timedelta(seconds=2))
+    await world.work()
+    assert ["CreateEndpoint", "UpdateEndpointWeightsAndCapacities"] == world.gateway.calls
+    assert "InvalidSpec" == world.ready()[0]

@@ -125,6 +125,17 @@ def test_anothers_job_must_be_left_alone(tags: dict[str, str], primary: str) -> 
         assert story.status.sage_maker is None
 
 
+def test_job_whose_tags_are_not_shown_yet_must_not_be_taken_for_anothers() -> None:
+    """Just after we asked for it a job may show without its tags: that is no conflict, for a minute."""
+    story = Story(spec_of())
+    story.look(None)
+    story.look(None)
+    plan = story.look(job("InProgress", "Starting", tags={}))
+    assert [] == calls(plan)
+    assert "NameConflict" != ready(story.status)[1]
+    assert DEFAULTS.polling.after_change == plan.requeue_after
+
+
 # ---- watching
 
 

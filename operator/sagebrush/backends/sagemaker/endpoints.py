@@ -5,22 +5,32 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
+from sagebrush.api.meta import ConditionStatus
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus
 from sagebrush.backends.cluster import MetricsSource
 from sagebrush.backends.sagemaker.autoscaling import read_registered
 from sagebrush.backends.sagemaker.base import Gateway
-from sagebrush.core.conditions import READY, Outlook, Reason, find, set_conditions, summary
+from sagebrush.core.conditions import READY, RECONCILING, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.model_source import SourceJob
-from sagebrush.core.plan import Announcement, Plan
+from sagebrush.core.plan import Announcement, Plan, SpecError
 from sagebrush.core.resource import Key, Manifest, Meta, dig, parse_time
 from sagebrush.core.sagemaker import endpoint, identity
 from sagebrush.core.sagemaker.calls import Account, AwsError, Problem, Resource, Service
-from sagebrush.core.sagemaker.defaults import AwsDefaults, account_of
-from sagebrush.core.sagemaker.endpoint_case import Lookups, Observed, case_of, endpoint_name, wanted_lookups
+from sagebrush.core.sagemaker.defaults import AwsDefaults
+from sagebrush.core.sagemaker.endpoint_case import (
+    Lookups,
+    Observed,
+    case_of,
+    endpoint_name,
+    lookups_meanwhile,
+    wanted_lookups,
+)
 from sagebrush.core.sagemaker.endpoint_deletion import deletion_lookups
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan
-from sagebrush.core.sagemaker.endpoint_request import hosting_of, variants_of
+from sagebrush.core.sagemaker.endpoint_request import account_for, hosting_of, variants_of
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory
 from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE
 from sagebrush.core.sagemaker.endpoint_variants import OWN_ENGINE, scaled_by
@@ -33,7 +43,8 @@ _NEARLY = 0.8
 """A look that comes a little sooner than its period must not be answered from memory."""
 _LOG_LINES = 5
 _LINE_LENGTH = 300
-_LOG_REACH = timedelta(minutes=30)
+_LOG_REACH = timedelta(minutes=5)
+"""AWS gives the oldest lines first: of a container that starts again and again, the last minutes fit into one answer."""
 _LOG_AGE = timedelta(minutes=10)
 
 
@@ -48,6 +59,21 @@ class SageMakerModelEndpoints:
 
     async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[ModelEndpointStatus]:  # noqa: ARG002
         """See :class:`sagebrush.backends.base.Kind`. Raises AwsError where AWS can't be asked."""
+        meta, spec, status, observed, defaults = await self._gathered(body, now=now)
+        return endpoint.reconcile(meta, spec, status, observed, defaults=defaults, now=now)
+
+    async def watch(self, key: Key, body: Manifest, *, now: datetime) -> Plan[ModelEndpointStatus] | None:  # noqa: ARG002
+        """See :class:`sagebrush.backends.base.Kind`. Raises AwsError where AWS can't be asked."""
+        try:
+            meta, spec, status, observed, defaults = await self._gathered(body, now=now, refused=True)
+            return endpoint.go_on(meta, spec, status, observed, defaults=defaults, now=now)
+        except (SpecError, ValidationError):  # it can't even be read: nothing tells what it should scale to
+            return None
+
+    async def _gathered(
+        self, body: Manifest, *, now: datetime, refused: bool = False
+    ) -> tuple[Meta, ModelEndpointSpec, ModelEndpointStatus, Observed, AwsDefaults]:
+        """All that a decision is made from."""
         meta, defaults = Meta.of(body), self._defaults()
         spec = ModelEndpointSpec.model_validate(body["spec"])
         status = _status(body)
@@ -59,8 +85,8 @@ class SageMakerModelEndpoints:
             deleting_since=parse_time(dig(body, "metadata", "deletionTimestamp")),
         )
         if _asks_aws(meta, spec, observed):
-            observed = await self._observe(meta, spec, status, observed, defaults=defaults, now=now)
-        return endpoint.reconcile(meta, spec, status, observed, defaults=defaults, now=now)
+            observed = await self._observe(meta, spec, status, observed, defaults=defaults, now=now, refused=refused)
+        return meta, spec, status, observed, defaults
 
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """Keep the scaling histories; not that of a change that could not be made."""
@@ -81,6 +107,15 @@ class SageMakerModelEndpoints:
         status = _status(body)
         before = find(status.conditions, READY)
         wanted = summary(Outlook.STALLED if final else Outlook.PROGRESSING, reason=reason, message=message)
+        if (
+            before
+            and before.status == ConditionStatus.TRUE
+            and before.observed_generation == meta.generation
+            and not final
+        ):
+            # What serves goes on serving while a call about its size is refused, or AWS doesn't answer.
+            wanted = ((READY, True, before.reason, before.message), *wanted[1:])
+            before = find(status.conditions, RECONCILING)
         kept = tuple(
             (each.type, each.status == "True", each.reason, each.message)
             for each in status.conditions
@@ -101,8 +136,9 @@ class SageMakerModelEndpoints:
         *,
         defaults: AwsDefaults,
         now: datetime,
+        refused: bool,
     ) -> Observed:
-        account = account_of(meta, hosting_of(spec), defaults)
+        account = account_for(meta, spec, status, defaults=defaults)
         name = endpoint_name(meta, hosting_of(spec))
         known = await self._asked(
             account,
@@ -115,7 +151,8 @@ class SageMakerModelEndpoints:
         if meta.deleting:
             wanted = deletion_lookups(meta, spec, status, found, defaults=defaults)
         else:
-            wanted = wanted_lookups(case_of(meta, spec, status, found, defaults=defaults, now=now))
+            case = case_of(meta, spec, status, found, defaults=defaults, now=now)
+            wanted = lookups_meanwhile(case) if refused else wanted_lookups(case)
         return await self._looked_up(account, name, meta, spec=spec, observed=found, wanted=wanted)
 
     async def _looked_up(

@@ -107,6 +107,10 @@ class SageMakerTrainingJobs:
     def forget(self, key: Key) -> None:
         """Nothing is kept for an object here."""
 
+    async def watch(self, key: Key, body: Manifest, *, now: datetime) -> Plan[Any] | None:  # noqa: ARG002
+        """Nothing: a job whose spec was refused does not run."""
+        return None
+
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """Nothing is kept for an object here."""
 

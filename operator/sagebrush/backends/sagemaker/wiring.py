@@ -1,10 +1,12 @@
 """Builds the SageMaker backend from the operator's settings."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from sagebrush.api.meta import Backend
 from sagebrush.backends.base import Kind
 from sagebrush.backends.clock import Clock
 from sagebrush.backends.cluster import MetricsSource
@@ -16,6 +18,7 @@ from sagebrush.backends.sagemaker.prices import PriceFile
 from sagebrush.backends.sagemaker.training_jobs import SageMakerTrainingJobs
 from sagebrush.core.resource import Manifest, dig
 from sagebrush.core.sagemaker.defaults import AwsDefaults, Polling
+from sagebrush.core.sagemaker.endpoint_state import SERVING
 from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
@@ -25,6 +28,8 @@ from sagebrush.metrics.aws import AwsMetrics
 log = logging.getLogger(__name__)
 
 _THREADS_BESIDE_WORKERS = 4
+_NOT_ALLOWED = (401, 403)
+_AGAIN_SECONDS = 2.0
 
 
 class Settings(Protocol):
@@ -103,14 +108,19 @@ class SageMaker:
         }
 
     async def identify(self, client: Client) -> None:
-        """Find out which cluster this is, where the settings do not say it."""
-        if self._cluster_id:
-            return
-        try:
-            found = await client.get(NAMESPACES, namespace="", name="kube-system")
-            self._cluster_id = dig(found, "metadata", "uid", default="")
-        except (ApiError, OSError, TimeoutError) as error:
-            log.warning("backend SageMaker needs --cluster-id: namespace kube-system can't be read (%s)", error)
+        """Find out which cluster this is, where the settings do not say it; returns once the API server has answered."""
+        while not self._cluster_id:
+            try:
+                found = await client.get(NAMESPACES, namespace="", name="kube-system")
+            except (ApiError, OSError, TimeoutError) as error:
+                if isinstance(error, ApiError) and error.status in _NOT_ALLOWED:
+                    log.warning("backend SageMaker needs --cluster-id: namespace kube-system can't be read (%s)", error)
+                    return
+                log.warning("the API server does not answer: %r", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                self._cluster_id = dig(found, "metadata", "uid", default="")
+                return
 
     def defaults(self) -> AwsDefaults:
         """What decisions depend on, with the prices as they stand now."""
@@ -135,6 +145,8 @@ class SageMaker:
 
 
 def is_scaled(body: Manifest) -> bool:
-    """Whether new request metrics are news for this endpoint."""
+    """Whether new request metrics are news for this endpoint: in SageMaker, once there is one to be scaled."""
+    if body["spec"].get("backend") == Backend.SAGEMAKER and dig(body, "status", "sageMaker", "status") not in SERVING:
+        return False
     policies = [each.get("scaling") for each in (body["spec"], *dig(body, "spec", "sageMaker", "variants", default=[]))]
     return any(policy and policy.get("engine", "Sagebrush") == "Sagebrush" for policy in policies)

@@ -41,15 +41,23 @@ class AwsDefaults:
     prices: PriceTable = field(default_factory=PriceTable)
 
 
-def account_of(meta: Meta, location: AwsLocation, defaults: AwsDefaults) -> Account:
-    """Region and role for this object. Raises SpecError where the operator's settings leave something open."""
+def account_of(meta: Meta, location: AwsLocation, defaults: AwsDefaults, *, arn: str | None = None) -> Account:
+    """
+    Region and role for this object. *arn*: what it has in AWS already, which stays where it is, whatever the operator's
+    own region is by now. Raises SpecError where the operator's settings leave something open.
+    """
     if not defaults.cluster_id:
         raise SpecError(
             "the operator may not read namespace kube-system and so does not know which cluster this is: set its --cluster-id"
         )
-    region = location.region or defaults.region
+    region = location.region or _region_in(arn) or defaults.region
     if region is None:
         raise SpecError(
             "spec.sageMaker.region: needed, since the operator has no region of its own (its AWS_REGION or --aws-region)"
         )
     return Account(region, location.assume_role_arn or defaults.namespace_roles.get(meta.namespace))
+
+
+def _region_in(arn: str | None) -> str | None:
+    parts = (arn or "").split(":")
+    return parts[3] if len(parts) > 5 else None

@@ -13,9 +13,9 @@ from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.autoscaling import Registered
 from sagebrush.core.sagemaker.calls import Account, Resource
-from sagebrush.core.sagemaker.defaults import AwsDefaults, account_of
+from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_goal import Goal, goal_of
-from sagebrush.core.sagemaker.endpoint_request import Caller, hosting_of, variants_of
+from sagebrush.core.sagemaker.endpoint_request import Caller, account_for, hosting_of, variants_of
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory, due
 from sagebrush.core.sagemaker.endpoint_state import SETTLE, Seen, Step, Verdict, seen_of, verdict
 from sagebrush.core.sagemaker.endpoint_variants import AWS_ENGINE, scaled_by
@@ -198,7 +198,7 @@ def case_of(
         goal=goal_of(meta, spec, status, observed.jobs, defaults=defaults),
         seen=seen_of(found) if found is not None and ours else None,
         foreign=None if ours else found,
-        account=account_of(meta, hosting_of(spec), defaults),
+        account=account_for(meta, spec, status, defaults=defaults),
         defaults=defaults,
         now=now,
     )
@@ -218,10 +218,18 @@ def wanted_lookups(case: Case) -> Lookups:
         Step.UPDATE: Lookups(things.configs | {case.seen.config}, things.models, registrations=involved),
         Step.RECREATE: Lookups(types, registrations=involved, alarms=True),
         Step.RECREATE_LATER: Lookups(types, log=True),
+        Step.UPDATE_LATER: Lookups(types, registrations=case.defaults.polling.active if case.aws_scaled else None),
+        Step.ROLLED_BACK: Lookups(types, registrations=case.defaults.polling.active if case.aws_scaled else None),
         Step.GIVEN_UP: Lookups(types, log=True),
         Step.SERVE: _in_service(case, goal, types),
     }
     return by_step.get(found.step, Lookups(configs=types))
+
+
+def lookups_meanwhile(case: Case) -> Lookups:
+    """What a pass must ask of AWS while the spec is refused and what serves goes on."""
+    types = frozenset({case.seen.config}) if case.seen and case.lacks_types() else frozenset()
+    return Lookups(types, registrations=case.defaults.polling.autoscaling if case.aws_scaled else None)
 
 
 def _in_service(case: Case, goal: Goal, types: frozenset[str]) -> Lookups:

@@ -9,11 +9,11 @@ from sagebrush.core.plan import Action, SpecError
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.autoscaling import released
-from sagebrush.core.sagemaker.defaults import AwsDefaults, account_of
+from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_case import Lookups, Observed, endpoint_name, is_aws_scaled
 from sagebrush.core.sagemaker.endpoint_goal import Goal, goal_of
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, finalizer_action, stamp, transition
-from sagebrush.core.sagemaker.endpoint_request import Caller, hosting_of
+from sagebrush.core.sagemaker.endpoint_request import Caller, account_for, hosting_of
 from sagebrush.core.sagemaker.endpoint_revisions import ours
 from sagebrush.core.sagemaker.endpoint_state import DELETING, FOLLOWS, Seen, seen_of
 
@@ -53,7 +53,7 @@ def reconcile_deletion(
     hosting = hosting_of(spec)
     if hosting.deletion_policy == "Retain":
         return EndpointPlan(status=None, actions=(finalizer_action(meta, on=False),))
-    caller = Caller(account_of(meta, hosting, defaults), endpoint_name(meta, hosting), ())
+    caller = Caller(account_for(meta, spec, status, defaults=defaults), endpoint_name(meta, hosting), ())
     seen = _ours(meta, observed)
     if seen is None:
         return _swept(meta, status, observed, caller=caller, now=now)

@@ -10,11 +10,12 @@ from sagebrush.core.model_source import Finding, ResolvedModel, SourceJob, resol
 from sagebrush.core.plan import SpecError
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
-from sagebrush.core.sagemaker.defaults import AwsDefaults, account_of
+from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_request import (
     Content,
     ServedBy,
     WantedVariant,
+    account_for,
     content_of,
     hosting_of,
     served_by,
@@ -92,7 +93,7 @@ def _from_spec(
     *,
     defaults: AwsDefaults,
 ) -> Goal | Finding:
-    region = account_of(meta, hosting_of(spec), defaults).region
+    region = account_for(meta, spec, status, defaults=defaults).region
     serving: dict[str, ServedBy] = {}
     waiting: Finding | None = None
     for variant in variants_of(spec):

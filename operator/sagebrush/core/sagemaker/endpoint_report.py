@@ -21,7 +21,7 @@ from sagebrush.core.scaling.policy import Decision
 
 KIND = "ModelEndpoint"
 _TEXT = 1024
-_NOT_TO_BE_HAD = frozenset({Reason.REVISION_NOT_FOUND, Reason.NAME_CONFLICT})
+_NOT_TO_BE_HAD = frozenset({Reason.REVISION_NOT_FOUND, Reason.NAME_CONFLICT, Reason.INVALID_SPEC})
 _BAD = frozenset(
     {
         Reason.CAPACITY_ERROR,
@@ -106,7 +106,8 @@ def report(
     serves = bool(seen and goal and seen.status in SERVING and seen.config == goal.config_name)
     sage_maker = SageMakerEndpointStatus(
         endpoint_name=endpoint,
-        arn=seen.arn if seen else None,
+        # Kept while it isn't there: it says in which region it was.
+        arn=seen.arn if seen else (status.sage_maker.arn if status.sage_maker else None),
         status=outcome.status_word or (seen.status if seen else None),
         endpoint_config=(seen.config or None) if seen else None,
         failure_reason=(seen.failure_reason[:_TEXT] or None) if seen else None,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sagebrush.api.meta import Backend, parse_duration
 from sagebrush.api.model import Model
-from sagebrush.api.model_endpoint import ModelEndpointSpec, ServedModel
+from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus, ServedModel
 from sagebrush.api.sagemaker_hosting import DataCapture, Deployment, SageMakerHosting, Serverless
 from sagebrush.api.scaling import Scaling
 from sagebrush.core.model_source import ResolvedModel, SourceJob
@@ -16,7 +16,7 @@ from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.algorithms import image_uri
 from sagebrush.core.sagemaker.calls import Account, Call, Problem, Service
-from sagebrush.core.sagemaker.defaults import AwsDefaults
+from sagebrush.core.sagemaker.defaults import AwsDefaults, account_of
 from sagebrush.core.sagemaker.endpoint_deployment import deployment_config
 
 _STARTUP_SECONDS = (60, 3600)
@@ -78,6 +78,11 @@ def variants_of(spec: ModelEndpointSpec) -> tuple[WantedVariant, ...]:
         WantedVariant(v.name, v.model or spec.model, v.weight, v.replicas, v.instance_type, v.serverless, v.scaling)
         for v in hosting.variants
     )
+
+
+def account_for(meta: Meta, spec: ModelEndpointSpec, status: ModelEndpointStatus, *, defaults: AwsDefaults) -> Account:
+    """Where the endpoint is. Raises SpecError where no region is known."""
+    return account_of(meta, hosting_of(spec), defaults, arn=status.sage_maker.arn if status.sage_maker else None)
 
 
 def hosting_of(spec: ModelEndpointSpec) -> SageMakerHosting:

@@ -71,11 +71,14 @@ def scale_meanwhile(
         if found and not found.serverless and found.desired_instances != decision.replicas:
             entry = {"VariantName": name, "DesiredInstanceCount": decision.replicas}
             asked.append(entry | ({"DesiredWeight": found.desired_weight} if found.desired_weight is not None else {}))
-    calls = _resized(case, asked)
+    # What was deregistered for the update that failed is registered again.
+    registrations = _registrations(case, observed, goal)
+    calls = (*registrations, *_resized(case, asked))
     return replace(
         base,
         actions=(*base.actions, *calls),
         decisions=_carried_out(case, observed, goal, made, asked=asked),
+        registered=case.aws_scales and not registrations,
         requeue=case.defaults.polling.after_change if calls else base.requeue,
     )
 

@@ -90,11 +90,8 @@ def account_for(meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus, *,
 
     Raises SpecError where no region is known.
     """
-    place = training_request.location(spec)
     arn = status.sage_maker.arn if status.sage_maker else None
-    if arn and place.region is None and arn.count(":") >= 5:
-        place = place.model_copy(update={"region": arn.split(":")[3]})
-    return account_of(meta, place, defaults)
+    return account_of(meta, training_request.location(spec), defaults, arn=arn)
 
 
 def described(case: Case, job: Resource) -> tuple[Finding, TrainingJobStatus, tuple[Announcement, ...]]:

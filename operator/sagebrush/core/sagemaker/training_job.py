@@ -16,6 +16,7 @@ from sagebrush.core.training_phase import Finding
 
 UNSEEN_FOR = timedelta(minutes=2)
 """So long after its start a job that SageMaker doesn't show is waited for: its answers may be behind."""
+TAGS_UNSEEN_FOR = timedelta(seconds=60)
 CONFLICT_LOOK = timedelta(seconds=30)
 INPUT_LOOK = timedelta(seconds=30)
 
@@ -43,8 +44,20 @@ def reconcile(
     if observed.job is None:
         return _absent(case)
     if not identity.is_ours(observed.job, meta):
-        return _taken(case, observed.job)
+        return _untagged(case) if _may_be_ours(case, observed.job) else _taken(case, observed.job)
     return _watch(case, observed.job)
+
+
+def _may_be_ours(case: Case, job: Resource) -> bool:
+    """Whether this is the job that we asked for a moment ago, whose tags SageMaker doesn't show yet."""
+    start = case.status.start_time
+    return identity.UID_TAG not in job.tags and start is not None and case.now - start < TAGS_UNSEEN_FOR
+
+
+def _untagged(case: Case) -> Plan[TrainingJobStatus]:
+    text = f"waiting: SageMaker does not show the tags of training job {case.name} yet"
+    plan = report(case, Finding(case.status.phase or TrainingPhase.PENDING, Reason.PENDING, text))
+    return replace(plan, requeue_after=case.defaults.polling.after_change)
 
 
 def _taken(case: Case, job: Resource) -> Plan[TrainingJobStatus]:

@@ -1,0 +1,173 @@
+"""Older revisions: kept for a rollback by one field, collected in two steps, and never while something needs them."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.kube import Kube, wait_for
+from tests.integration.sagemaker.aws import Aws, endpoint
+from tests.integration.sagemaker.endpoints import (
+    LONG,
+    artifact,
+    codes,
+    edit,
+    finish,
+    message,
+    models_of,
+    names,
+    new_model,
+    region_of,
+    standing,
+    the_config,
+    wait_events,
+    wait_looks,
+    wait_reason,
+    wait_serving,
+    wait_status,
+)
+from tests.integration.sagemaker.jobs import slow
+
+pytestmark = pytest.mark.usefixtures("shared_operator", "quick")
+
+
+def test_one_field_must_roll_back_and_its_removal_go_on(shared_aws: Aws, kube: Kube, namespace: str):
+    """spec.sageMaker.revision serves an older revision of what is still there; without it the spec's own comes back."""
+    kube.apply(endpoint("kdd", namespace))
+    first = wait_serving(kube, namespace)["status"]
+    edit(kube, namespace, new_model(shared_aws, 1))
+    second = wait_serving(kube, namespace)["status"]
+    edit(kube, namespace, {"sageMaker": {"revision": first["revision"]}})
+    body = wait_serving(kube, namespace)
+    assert first["sageMaker"]["endpointConfig"] == the_config(shared_aws, namespace).name
+    assert first["revision"] == body["status"]["revision"]
+    assert first["model"]["uri"] == body["status"]["model"]["uri"]
+    assert "which spec.sageMaker.revision asks for" in message(body)
+
+    # What the spec says meanwhile waits.
+    edit(kube, namespace, new_model(shared_aws, 2))
+    wait_serving(kube, namespace)
+    assert first["sageMaker"]["endpointConfig"] == the_config(shared_aws, namespace).name
+    edit(kube, namespace, {"sageMaker": {"revision": None}, **new_model(shared_aws, 1)})
+    body = wait_serving(kube, namespace)
+    assert second["revision"] == body["status"]["revision"]
+    (model,) = models_of(shared_aws, the_config(shared_aws, namespace)).values()
+    assert artifact(1) == model.request["PrimaryContainer"]["ModelDataUrl"]
+    assert ["OK"] * 3 == codes(shared_aws, "UpdateEndpoint", namespace)
+    assert ["OK"] * 2 == codes(shared_aws, "CreateEndpointConfig", namespace), "the same content is the same revision"
+
+
+def test_revision_that_is_not_there_must_be_said_with_those_that_are(shared_aws: Aws, kube: Kube, namespace: str):
+    """A wrong value changes nothing: RevisionNotFound names the legal ones, and one of them, or none, mends it."""
+    kube.apply(endpoint("kdd", namespace))
+    first = wait_serving(kube, namespace)["status"]["revision"]
+    edit(kube, namespace, new_model(shared_aws, 1))
+    second = wait_serving(kube, namespace)["status"]["revision"]
+    edit(kube, namespace, {"sageMaker": {"revision": "0123456789"}})
+    body = wait_reason(kube, namespace, "RevisionNotFound")
+    assert ("Stalled", "RevisionNotFound") == standing(body)
+    assert f"one of {first}, {second}, or remove it" in message(body)
+    assert second == body["status"]["revision"]
+    wait_events(kube, namespace, "RevisionNotFound")
+    wait_looks(shared_aws, namespace, 2)
+    assert ["OK"] == codes(shared_aws, "UpdateEndpoint", namespace)
+    edit(kube, namespace, {"sageMaker": {"revision": None}})
+    wait_serving(kube, namespace)
+    assert ["OK"] == codes(shared_aws, "UpdateEndpoint", namespace)
+
+
+def test_older_revisions_must_be_collected_in_two_steps(shared_aws: Aws, kube: Kube, namespace: str):
+    """What is beyond the limit is marked, and removed two minutes later, configurations before models; the newest stay."""
+    kube.apply(endpoint("kdd", namespace, sagemaker={"revisionHistoryLimit": 1}))
+    every = [wait_serving(kube, namespace)["status"]["revisions"][-1]]
+    for number in range(1, 4):
+        edit(kube, namespace, new_model(shared_aws, number))
+        every.append(wait_serving(kube, namespace)["status"]["revisions"][-1])
+    kept = [each["endpointConfig"] for each in every[-2:]]
+    wait_for(
+        lambda: names(shared_aws, namespace, "endpoint-config") == sorted(kept),
+        "the end of the older ones",
+        otherwise=lambda: str(names(shared_aws, namespace, "endpoint-config")),
+    )
+    wait_for(lambda: len(names(shared_aws, namespace, "model")) == 2, "the end of their models")
+    assert sorted(model for each in every[-2:] for model in each["models"]) == names(shared_aws, namespace, "model")
+    body = kube.wait("ModelEndpoint", namespace, "kdd", lambda body: len(body["status"]["revisions"]) == 2)
+    assert [each["revision"] for each in every[-2:]] == [each["revision"] for each in body["status"]["revisions"]]
+    assert ("Ready", "Serving") == standing(body)
+
+    # Marked means two minutes without use: the log of calls tells when which was replaced.
+    audit = shared_aws.simulator.audit
+    (third,) = audit.calls("CreateEndpointConfig", resource=every[2]["endpointConfig"])
+    (gone,) = audit.calls("DeleteEndpointConfig", resource=every[0]["endpointConfig"])
+    assert gone.virtual_time - third.virtual_time >= 120
+    assert 0 == audit.count("List*", code="ThrottlingException")
+    # The one that is kept serves again.
+    edit(kube, namespace, {"sageMaker": {"revision": every[-2]["revision"]}})
+    wait_serving(kube, namespace)
+
+
+def test_revision_must_stay_while_the_endpoint_may_go_back_to_it(
+    shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Though nothing is to be kept: while an update is under way both are needed, and after a rollback the old one serves."""
+    kube.apply(endpoint("kdd", namespace, sagemaker={"revisionHistoryLimit": 0}))
+    first = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
+    slow(shared_aws, monkeypatch, endpoint_updating=LONG)
+    shared_aws.simulator.faults.add("silent_rollback", resource=f"{namespace}-*")
+    edit(kube, namespace, new_model(shared_aws, 1))
+    found = wait_status(shared_aws, namespace, "Updating")
+    wait_looks(shared_aws, namespace, 12)  # three minutes
+    assert 2 == len(names(shared_aws, namespace, "endpoint-config"))
+    slow(shared_aws, monkeypatch, endpoint_updating=60)
+    finish(shared_aws, found)
+    wait_reason(kube, namespace, "UpdateRolledBack")
+    wait_looks(shared_aws, namespace, 3)  # three minutes, again
+    assert first in names(shared_aws, namespace, "endpoint-config")
+    assert [] == codes(shared_aws, "Delete*", namespace)
+
+    kube.apply(endpoint("kdd", namespace, sagemaker={"revisionHistoryLimit": 0}))
+    wait_serving(kube, namespace)
+    wait_for(lambda: names(shared_aws, namespace, "endpoint-config") == [first], "the end of the failed one")
+
+
+def test_revision_that_comes_back_must_lose_its_mark(shared_aws: Aws, kube: Kube, namespace: str):
+    """Marked, and then wanted again before its time: it is not removed."""
+    manifest = endpoint("kdd", namespace, sagemaker={"revisionHistoryLimit": 0})
+    kube.apply(manifest)
+    first = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
+    edit(kube, namespace, new_model(shared_aws, 1))
+    wait_reason(kube, namespace, "Updating")
+    kube.apply(manifest)
+    wait_serving(kube, namespace)
+    wait_for(lambda: names(shared_aws, namespace, "endpoint-config") == [first], "the end of the other one")
+    assert 0 == shared_aws.simulator.audit.count("DeleteEndpointConfig", resource=first)
+
+
+def test_model_of_two_revisions_must_outlive_one(shared_aws: Aws, kube: Kube, namespace: str):
+    """Another instance type is another configuration of the same model: the model stays with the one that is left."""
+    kube.apply(endpoint("kdd", namespace, sagemaker={"revisionHistoryLimit": 0}))
+    wait_serving(kube, namespace)
+    (model,) = names(shared_aws, namespace, "model")
+    edit(kube, namespace, {"sageMaker": {"instanceType": "ml.m5.xlarge"}})
+    second = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
+    wait_for(lambda: names(shared_aws, namespace, "endpoint-config") == [second], "the end of the first one")
+    wait_looks(shared_aws, namespace, 2)
+    assert [model] == names(shared_aws, namespace, "model")
+    assert [] == codes(shared_aws, "DeleteModel", namespace)
+
+
+def test_configuration_deleted_behind_our_back_must_be_said_when_it_matters(
+    shared_aws: Aws, kube: Kube, namespace: str
+):
+    """AWS lets a configuration in use go without a word, and refuses the next update: AWS' sentence is told, nothing is lost."""
+    kube.apply(endpoint("kdd", namespace))
+    first = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
+    with shared_aws.simulator.agenda.lock:
+        lost: dict[str, Any] = {first: region_of(shared_aws).endpoint_configs.pop(first)}
+    edit(kube, namespace, new_model(shared_aws, 1))
+    body = kube.wait(
+        "ModelEndpoint", namespace, "kdd", lambda body: first in message(body) and "Could not" in message(body)
+    )
+    assert "Reconciling" == standing(body)[0]
+    with shared_aws.simulator.agenda.lock:
+        region_of(shared_aws).endpoint_configs.update(lost)
+    wait_serving(kube, namespace)
