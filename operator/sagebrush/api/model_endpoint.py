@@ -134,7 +134,7 @@ class ModelEndpointStatus(ApiModel):
     conditions: ConditionList = []
     """Ready, Reconciling, Stalled, ScalingActive."""
     url: Text | None = None
-    """Address for POST /invocations inside the cluster."""
+    """Address for POST /invocations: inside the cluster, or on SageMaker its runtime's public one, which takes signed requests."""
     revision: Text | None = None
     """Content hash of what the desired replicas run."""
     model: ServedModel | None = None
@@ -150,7 +150,7 @@ class ModelEndpointStatus(ApiModel):
     sage_maker: SageMakerEndpointStatus | None = None
     """What only SageMaker tells."""
     revisions: Annotated[list[Revision], Field(max_length=30, json_schema_extra=list_map("revision"))] = []
-    """Revisions that are kept in SageMaker, newest last: what spec.sageMaker.revision may name."""
+    """Revisions that are kept in SageMaker, that which served last at the end: what spec.sageMaker.revision may name."""
     cost: Cost | None = None
     """What it costs in SageMaker, estimated."""
 

@@ -246,6 +246,8 @@ class UpdateAttempt(ApiModel):
     """How often in a row."""
     failure: Text | None = None
     """Why it failed, in AWS' words where there are any."""
+    failed: datetime | None = None
+    """When it failed."""
 
 
 class SageMakerEndpointStatus(ApiModel):

@@ -3,7 +3,7 @@
 import pytest
 
 from sagebrush.core.plan import Apply
-from tests.unit.sagemaker.endpoint_builders import World, at, calls, served
+from tests.unit.sagemaker.endpoint_builders import World, at, calls, scaled, served
 
 
 def going(**spec: object) -> World:
@@ -108,8 +108,7 @@ def test_thing_of_a_moment_ago_must_be_looked_for_again() -> None:
     world.look()
     hidden, world.aws.configs = world.aws.configs, {}
     world.delete()
-    plan = world.look()
-    assert ["DeleteModel"] == calls(plan)
+    assert [] == calls(world.look())
     assert not world.gone
     assert "doesn't show endpoint configuration" in world.message()
     world.aws.configs = hidden
@@ -119,13 +118,13 @@ def test_thing_of_a_moment_ago_must_be_looked_for_again() -> None:
 
 
 def test_endpoint_of_a_moment_ago_must_be_looked_for_again() -> None:
-    """CreateEndpoint was answered, and DescribeEndpoint knows of none: deleted when it appears."""
+    """CreateEndpoint was answered, and DescribeEndpoint knows of none: what it has in use stays, and all goes when it appears."""
     world = World()
     world.look()
     world.look()
     hidden, world.aws.endpoint = world.aws.endpoint, None
     world.delete()
-    world.look()
+    assert [] == calls(world.look())
     assert not world.gone
     world.aws.endpoint = hidden
     world.look()
@@ -157,4 +156,23 @@ def test_things_of_an_operator_that_died_must_be_looked_for_again() -> None:
     assert not world.gone
     world.aws.now += at(61) - at(0)
     world.look()
+    assert world.gone
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_registrations_must_go_though_the_endpoint_was_deleted_by_hand(taken: bool) -> None:
+    """Targets, policies and alarms outlive it; where somebody made another endpoint of the name, they are that one's."""
+    world = served(name="kdd", more={"scaling": scaled("ApplicationAutoScaling")})
+    world.aws.step(3600)
+    assert world.aws.endpoint is not None
+    if taken:
+        world.aws.tags["kdd"] = {}
+    else:
+        world.aws.endpoint = None
+    world.delete()
+    plan = world.look()
+    assert (not taken) == ("DeregisterScalableTarget" in calls(plan))
+    assert (not taken) == world.lookups.alarms
+    assert taken == bool(world.aws.targets)
+    assert isinstance(plan.actions[-1], Apply)
     assert world.gone

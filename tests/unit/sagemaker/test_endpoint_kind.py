@@ -28,6 +28,8 @@ class FakeGateway:
     aws: FakeAws = field(default_factory=FakeAws)
     asked: list[tuple[str, timedelta]] = field(default_factory=list)
     log: list[str] | Problem = field(default_factory=list)
+    storage: Problem | None = None
+    """What S3 says of every object; None: it is there."""
 
     async def read(
         self,
@@ -44,6 +46,10 @@ class FakeGateway:
             if isinstance(self.log, Problem):
                 raise AwsError(self.log, "no", operation=operation)
             return {"events": [{"timestamp": n, "message": line} for n, line in enumerate(self.log)]}
+        if service is Service.S3:
+            if self.storage not in (None, Problem.ABSENT):
+                raise AwsError(self.storage, "no", operation=operation)
+            return None if self.storage else {}
         if service is not Service.SAGEMAKER:
             found = {"DescribeScalableTargets": self.aws.targets, "DescribeScalingPolicies": self.aws.policies}
             names = {"DescribeScalableTargets": "ScalableTargets", "DescribeScalingPolicies": "ScalingPolicies"}
@@ -150,6 +156,23 @@ async def test_peace_must_cost_one_describe_a_minute() -> None:
     operator = await served(more={"scaling": scaled()})
     await operator.look()
     assert [("DescribeEndpoint", 0.8 * DEFAULTS.polling.steady)] == operator.gateway.asked
+
+
+async def test_missing_artifact_must_be_told_before_anything_is_made() -> None:
+    """A model that isn't in S3 is waited for, by name; what S3 may not tell is no obstacle, and a made model isn't asked about."""
+    operator = Operator()
+    operator.change()
+    operator.gateway.storage = Problem.ABSENT
+    plan = await operator.look()
+    assert () == plan.actions
+    assert ("False", "DownloadFailed") == operator.ready()
+    told = next(each["message"] for each in operator.body["status"]["conditions"] if each["type"] == "Ready")
+    assert "nothing found at s3://" in told
+    operator.gateway.storage = Problem.DENIED
+    await operator.until_quiet()
+    assert ("True", "Serving") == operator.ready()
+    await operator.look()
+    assert "HeadObject" not in operator.operations()
 
 
 async def test_change_must_be_seen_sooner() -> None:

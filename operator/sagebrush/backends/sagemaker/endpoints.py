@@ -13,6 +13,7 @@ from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus
 from sagebrush.backends.cluster import MetricsSource
 from sagebrush.backends.sagemaker.autoscaling import read_registered
 from sagebrush.backends.sagemaker.base import Gateway
+from sagebrush.backends.sagemaker.storage import is_missing
 from sagebrush.core.conditions import READY, RECONCILING, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.model_source import SourceJob
 from sagebrush.core.plan import Announcement, Plan, SpecError
@@ -21,6 +22,7 @@ from sagebrush.core.sagemaker import endpoint, identity
 from sagebrush.core.sagemaker.calls import Account, AwsError, Problem, Resource, Service
 from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_case import (
+    Case,
     Lookups,
     Observed,
     case_of,
@@ -29,6 +31,7 @@ from sagebrush.core.sagemaker.endpoint_case import (
     wanted_lookups,
 )
 from sagebrush.core.sagemaker.endpoint_deletion import deletion_lookups
+from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan
 from sagebrush.core.sagemaker.endpoint_request import account_for, hosting_of, variants_of
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory
@@ -153,7 +156,17 @@ class SageMakerModelEndpoints:
         else:
             case = case_of(meta, spec, status, found, defaults=defaults, now=now)
             wanted = lookups_meanwhile(case) if refused else wanted_lookups(case)
+            found = await self._looked_up(account, name, meta, spec=spec, observed=found, wanted=wanted)
+            return replace(found, missing_artifacts=await self._missing(account, case, found.inventory, wanted=wanted))
         return await self._looked_up(account, name, meta, spec=spec, observed=found, wanted=wanted)
+
+    async def _missing(self, account: Account, case: Case, inventory: Inventory, *, wanted: Lookups) -> tuple[str, ...]:
+        """Artifacts of models that are to be made and that S3 has not."""
+        content = case.goal.content if isinstance(case.goal, Goal) else None
+        new = [each for each in (content.models if content else ()) if each.name in wanted.models]
+        containers = [each.parameters["PrimaryContainer"] for each in new if inventory.models.get(each.name) is None]
+        uris = sorted({container["ModelDataUrl"] for container in containers if "ModelDataUrl" in container})
+        return tuple([uri for uri in uris if await is_missing(self._gateway, account, uri=uri)])
 
     async def _looked_up(
         self, account: Account, name: str, meta: Meta, *, spec: ModelEndpointSpec, observed: Observed, wanted: Lookups

@@ -5,22 +5,19 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sagebrush.api.training_inputs import Channel
 from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus
 from sagebrush.backends.sagemaker.base import Gateway
+from sagebrush.backends.sagemaker.storage import is_missing
 from sagebrush.core.conditions import READY, Outlook, find, set_conditions, summary
 from sagebrush.core.plan import Announcement, Plan
 from sagebrush.core.resource import Key, Manifest, Meta, dig, parse_time
 from sagebrush.core.sagemaker import identity, training_request
-from sagebrush.core.sagemaker.calls import Account, AwsError, Resource, Service
+from sagebrush.core.sagemaker.calls import Account, Resource, Service
 from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.training_case import Observed, account_for
 from sagebrush.core.sagemaker.training_job import reconcile
 
 log = logging.getLogger(__name__)
-
-_INPUTS_FRESH = timedelta(seconds=20)
-"""How old the answer about an input may be: less than the time between two looks."""
 
 
 class SageMakerTrainingJobs:
@@ -74,31 +71,13 @@ class SageMakerTrainingJobs:
         return Resource(body, tags)
 
     async def _missing_inputs(self, account: Account, spec: TrainingJobSpec) -> tuple[str, ...]:
-        """
-        Channels of which S3 has nothing, in words. Whatever S3 says but "nothing there" is no obstacle: the operator need
-        not be allowed what the job's own role is, and SageMaker looks for itself.
-        """
-        missing = []
-        for channel in spec.channels:
-            try:
-                there = await self._is_there(account, channel)
-            except AwsError as error:
-                log.info("input %s not checked: %s", channel.uri, error)
-                continue
-            if not there:
-                missing.append(f"{channel.uri} (channel {channel.name})")
+        """Channels of which S3 has nothing, in words."""
+        missing = [
+            f"{channel.uri} (channel {channel.name})"
+            for channel in spec.channels
+            if await is_missing(self._gateway, account, uri=channel.uri, prefix=channel.data_type == "S3Prefix")
+        ]
         return tuple(missing)
-
-    async def _is_there(self, account: Account, channel: Channel) -> bool:
-        bucket, path = _bucket_and_path(channel.uri)
-        if channel.data_type == "S3Prefix":
-            operation, parameters = "ListObjectsV2", {"Bucket": bucket, "Prefix": path, "MaxKeys": 1}
-        else:
-            operation, parameters = "HeadObject", {"Bucket": bucket, "Key": path}
-        answer = await self._gateway.read(
-            account, service=Service.S3, operation=operation, parameters=parameters, max_age=_INPUTS_FRESH
-        )
-        return answer is not None and (operation == "HeadObject" or bool(answer.get("Contents")))
 
     def _status(self, body: Manifest) -> TrainingJobStatus:
         # A newer version of the operator may have written fields that this one does not know.
@@ -134,9 +113,3 @@ def _is_of_interest(meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus
     if meta.deleting:
         return training_request.location(spec).deletion_policy != "Retain"
     return not (status.phase and status.phase.is_final)
-
-
-def _bucket_and_path(uri: str) -> tuple[str, str]:
-    """Of an s3 URI; the path without its first slash, and with what else a URI would set apart."""
-    bucket, _, path = uri.removeprefix("s3://").partition("/")
-    return bucket, path

@@ -33,6 +33,8 @@ class Observed:
     inventory: Inventory = field(default_factory=lambda: Inventory({}, {}))
     """What was looked up, and what was listed."""
     registered: Registered | None = None
+    missing_artifacts: tuple[str, ...] = ()
+    """Artifacts of models that are yet to be made, of which S3 has nothing."""
     log_tail: tuple[str, ...] = ()
     jobs: Mapping[str, SourceJob] = field(default_factory=dict)
     """TrainingJobs referred to, by name."""

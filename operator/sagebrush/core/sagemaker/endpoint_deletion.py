@@ -9,10 +9,11 @@ from sagebrush.core.plan import Action, SpecError
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.autoscaling import released
+from sagebrush.core.sagemaker.calls import Call
 from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_case import Lookups, Observed, endpoint_name, is_aws_scaled
 from sagebrush.core.sagemaker.endpoint_goal import Goal, goal_of
-from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, finalizer_action, stamp, transition
+from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, cost_of, finalizer_action, stamp, transition
 from sagebrush.core.sagemaker.endpoint_request import Caller, account_for, hosting_of
 from sagebrush.core.sagemaker.endpoint_revisions import ours
 from sagebrush.core.sagemaker.endpoint_state import DELETING, FOLLOWS, Seen, seen_of
@@ -35,7 +36,10 @@ def deletion_lookups(
     goal = _goal(meta, spec, status, observed, defaults=defaults)
     configs = {each.endpoint_config for each in status.revisions} | ({goal.config_name} if goal else set())
     models = {model for each in status.revisions for model in each.models} | set(goal.models if goal else ())
-    return Lookups(frozenset(configs), frozenset(models), listed=True)
+    # Gone by hand, perhaps, and what scaled it is still there. The name may also be another's endpoint by now.
+    asks = observed.endpoint is None and is_aws_scaled(spec, status)
+    registrations = timedelta(0) if asks else None
+    return Lookups(frozenset(configs), frozenset(models), listed=True, registrations=registrations, alarms=asks)
 
 
 def reconcile_deletion(
@@ -56,7 +60,7 @@ def reconcile_deletion(
     caller = Caller(account_for(meta, spec, status, defaults=defaults), endpoint_name(meta, hosting), ())
     seen = _ours(meta, observed)
     if seen is None:
-        return _swept(meta, status, observed, caller=caller, now=now)
+        return _swept(meta, status, observed, caller=caller, defaults=defaults, now=now)
     if not seen.is_changeable:
         since = seen.created if seen.status == "Creating" else seen.modified
         text = f"endpoint {seen.name} is {seen.status} since {stamp(since)}, {_length(now - since)}"
@@ -65,21 +69,26 @@ def reconcile_deletion(
         else:
             follows = FOLLOWS.get(seen.status, "SageMaker is changing it")
             text = f"{text}, and can't be deleted meanwhile; {follows}. To leave all in AWS, set deletionPolicy: Retain"
-        return _told(meta, status, text, seen=seen, requeue=defaults.polling.active, now=now)
-    calls: list[Action] = []
-    if observed.registered is not None:
-        calls += released(caller.endpoint, account=caller.account, variants=None, registered=observed.registered)
-    calls.append(caller.delete_endpoint())
+        requeue = defaults.polling.active
+        return _told(meta, status, text, seen=seen, caller=caller, requeue=requeue, defaults=defaults, now=now)
     return _told(
         meta,
         status,
         f"deleting endpoint {seen.name}, which was {seen.status}",
         seen=seen,
+        caller=caller,
         word=DELETING,
-        actions=tuple(calls),
+        actions=(*_released(caller, observed), caller.delete_endpoint()),
         requeue=defaults.polling.after_change,
+        defaults=defaults,
         now=now,
     )
+
+
+def _released(caller: Caller, observed: Observed) -> tuple[Call, ...]:
+    if observed.registered is None:
+        return ()
+    return released(caller.endpoint, account=caller.account, variants=None, registered=observed.registered)
 
 
 def _ours(meta: Meta, observed: Observed) -> Seen | None:
@@ -98,17 +107,34 @@ def _goal(
 
 
 def _swept(
-    meta: Meta, status: ModelEndpointStatus, observed: Observed, *, caller: Caller, now: datetime
+    meta: Meta,
+    status: ModelEndpointStatus,
+    observed: Observed,
+    *,
+    caller: Caller,
+    defaults: AwsDefaults,
+    now: datetime,
 ) -> EndpointPlan:
     """The endpoint is gone: its configurations, then their models, then the finalizer, once nothing can be hidden."""
     found = ours(observed.inventory, meta)
-    deletes = [caller.delete_config(name) for name in sorted(found.configs)]
+    deletes = [*_released(caller, observed)]
+    deletes += [caller.delete_config(name) for name in sorted(found.configs)]
     deletes += [caller.delete_model(name) for name in sorted(found.models)]
     hidden = _hidden(status, observed, now=now)
     if not hidden:
         return EndpointPlan(status=None, actions=(*deletes, finalizer_action(meta, on=False)))
+    # Nothing goes before that: an endpoint that isn't shown yet has its configuration and models in use.
     text = f"waiting: SageMaker doesn't show {hidden} yet, which may have been created a moment ago"
-    return _told(meta, status, text, seen=None, actions=tuple(deletes), requeue=_LOOK_AGAIN, now=now)
+    return _told(
+        meta,
+        status,
+        text,
+        seen=None,
+        caller=caller,
+        requeue=_LOOK_AGAIN,
+        defaults=defaults,
+        now=now,
+    )
 
 
 def _hidden(status: ModelEndpointStatus, observed: Observed, *, now: datetime) -> str | None:
@@ -134,14 +160,19 @@ def _told(
     text: str,
     *,
     seen: Seen | None,
+    caller: Caller,
     requeue: timedelta,
+    defaults: AwsDefaults,
     now: datetime,
     actions: tuple[Action, ...] = (),
     word: str | None = None,
 ) -> EndpointPlan:
     finding = Finding(Reason.DELETING, text)
     wanted = summary(Outlook.PROGRESSING, reason=finding.reason, message=text)
+    known = status.sage_maker.variants if status.sage_maker else []
+    types = {each.name: each.instance_type for each in known if each.instance_type}
     update: dict[str, object] = {
+        "cost": cost_of(status, seen, types=types, region=caller.account.region, defaults=defaults, now=now),
         "observed_generation": meta.generation,
         "conditions": set_conditions(status.conditions, wanted, generation=meta.generation, now=now),
         "ready_replicas": 0,

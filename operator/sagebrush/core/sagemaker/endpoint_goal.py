@@ -1,7 +1,8 @@
 """Which revision an endpoint should serve: the spec's, a pinned one, or the one before while the spec's model is awaited. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus, ServedModel
 from sagebrush.api.sagemaker_hosting import Revision
@@ -11,6 +12,7 @@ from sagebrush.core.plan import SpecError
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.defaults import AwsDefaults
+from sagebrush.core.sagemaker.endpoint_refill import fillings, jobs_in_words
 from sagebrush.core.sagemaker.endpoint_request import (
     Content,
     ServedBy,
@@ -95,7 +97,7 @@ def _from_spec(
 ) -> Goal | Finding:
     region = account_for(meta, spec, status, defaults=defaults).region
     serving: dict[str, ServedBy] = {}
-    waiting: Finding | None = None
+    waits: dict[str, Finding] = {}
     for variant in variants_of(spec):
         reference = variant.model.training_job_ref
         job = jobs.get(reference.name) if reference else None
@@ -103,10 +105,10 @@ def _from_spec(
         if isinstance(found, ResolvedModel):
             serving[variant.name] = served_by(variant.model, found, job, region=region, defaults=defaults)
         else:
-            waiting = waiting or found
-    if waiting is None:
+            waits[variant.name] = found
+    if not waits:
         return _goal(meta, spec, status, serving, defaults=defaults)
-    return _while_waiting(meta, spec, status, serving, waiting=waiting, defaults=defaults)
+    return _while_waiting(meta, spec, status, serving, waits=waits, defaults=defaults)
 
 
 def _goal(
@@ -137,29 +139,40 @@ def _while_waiting(
     status: ModelEndpointStatus,
     serving: Mapping[str, ServedBy],
     *,
-    waiting: Finding,
+    waits: Mapping[str, Finding],
     defaults: AwsDefaults,
 ) -> Goal | Finding:
     """
     While the wanted model isn't there, what serves goes on serving. A TrainingJob that was deleted after its model was
     taken is no loss: jobs are cleaned up.
     """
-    told = status.model
-    if told is not None and waiting.reason is Reason.TRAINING_JOB_NOT_FOUND:
-        # The image stands in the revision's hash as it is, without its tag, or not at all.
-        for mark in (told.image, told.image.rpartition(":")[0], None):
-            filled = dict(serving)
-            for variant in variants_of(spec):
-                reference = variant.model.training_job_ref
-                if reference and reference.name == told.training_job:
-                    filled.setdefault(variant.name, ServedBy(told.uri, told.image, mark))
-            if len(filled) < len(variants_of(spec)):
-                break
+    waiting = next(iter(waits.values()))
+    kept = next((each for each in status.revisions if each.revision == status.revision), None)
+    if all(each.reason is Reason.TRAINING_JOB_NOT_FOUND for each in waits.values()):
+        more = fillings(meta, spec, kept, serving, defaults=defaults) if kept else ()
+        for filled in chain(_as_told(spec, status, serving), more):
             goal = _goal(meta, spec, status, filled, defaults=defaults)
             if goal.revision == status.revision:
-                gone = f"TrainingJob {told.training_job} is gone, and the model that it left goes on serving"
-                return replace(goal, waiting=Finding(Reason.SERVING, gone, Outlook.DONE))
-    kept = next((each for each in status.revisions if each.revision == status.revision), None)
+                text = f"{jobs_in_words(spec, waits)} gone, and what was trained goes on serving"
+                return replace(goal, waiting=Finding(Reason.SERVING, text, Outlook.DONE))
     if kept is None:
         return waiting
     return replace(_kept(meta, spec, status, pin=kept.revision, kept=kept), waiting=waiting)
+
+
+def _as_told(
+    spec: ModelEndpointSpec, status: ModelEndpointStatus, serving: Mapping[str, ServedBy]
+) -> Iterator[Mapping[str, ServedBy]]:
+    """What serves with the model that status tells of, where that is all that is wanting."""
+    told = status.model
+    if told is None:
+        return
+    # The image stands in the revision's hash as it is, without its tag, or not at all.
+    for mark in (told.image, told.image.rpartition(":")[0], None):
+        filled = dict(serving)
+        for variant in variants_of(spec):
+            reference = variant.model.training_job_ref
+            if reference and reference.name == told.training_job:
+                filled.setdefault(variant.name, ServedBy(told.uri, told.image, mark))
+        if len(filled) == len(variants_of(spec)):
+            yield filled

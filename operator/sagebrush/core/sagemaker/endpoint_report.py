@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sagebrush.api.aws import Cost
 from sagebrush.api.meta import API_VERSION, Condition, ConditionStatus
 from sagebrush.api.model_endpoint import ModelEndpointStatus
 from sagebrush.api.sagemaker_hosting import Revision, SageMakerEndpointStatus, UpdateAttempt
@@ -130,14 +131,7 @@ def report(
             "scaling": next(iter(scaling.values()), None) if only else None,
             "sage_maker": sage_maker,
             "revisions": list(outcome.revisions),
-            "cost": hosting_cost(
-                defaults.prices,
-                region=region,
-                usage=usage(seen, types),
-                before=status.cost,
-                created=seen.created if seen else now,
-                now=now,
-            ),
+            "cost": cost_of(status, seen, types=types, region=region, defaults=defaults, now=now),
         }
     )
     return EndpointPlan(
@@ -147,6 +141,24 @@ def report(
         requeue_after=outcome.requeue,
         decision=next(iter(outcome.decisions.values()), None) if only else None,
         decisions=outcome.decisions,
+    )
+
+
+def cost_of(
+    status: ModelEndpointStatus,
+    seen: Seen | None,
+    *,
+    types: Mapping[str, str],
+    region: str,
+    defaults: AwsDefaults,
+    now: datetime,
+) -> Cost | None:
+    """What it costs, and has cost."""
+    before = status.cost
+    # Without an endpoint nothing was made since the last look, so that what was told stays as it is.
+    created = seen.created if seen else before.billed_until if before else now
+    return hosting_cost(
+        defaults.prices, region=region, usage=usage(seen, types), before=before, created=created, now=now
     )
 
 

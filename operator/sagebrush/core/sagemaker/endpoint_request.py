@@ -124,7 +124,7 @@ def content_of(
     models: dict[str, Thing] = {}
     variants: list[Mapping[str, Any]] = []
     for variant in sorted(variants_of(spec), key=lambda each: each.name):
-        model = _model(meta, hosting, variant.model, serving[variant.name], defaults=defaults)
+        model = model_for(meta, hosting, variant.model, serving[variant.name], defaults=defaults)
         models[model.name] = model
         variants.append(_variant(variant, hosting, model=model.name))
     rest: dict[str, Any] = {}
@@ -143,7 +143,10 @@ def content_of(
     )
 
 
-def _model(meta: Meta, hosting: SageMakerHosting, model: Model, serving: ServedBy, *, defaults: AwsDefaults) -> Thing:
+def model_for(
+    meta: Meta, hosting: SageMakerHosting, model: Model, serving: ServedBy, *, defaults: AwsDefaults
+) -> Thing:
+    """What CreateModel takes for a variant; its name follows from the content."""
     container: dict[str, Any] = {"Image": serving.image}
     if serving.uri:
         container["ModelDataUrl"] = serving.uri

@@ -19,6 +19,10 @@ from sagebrush.core.sagemaker.identity import is_ours
 COLLECT_AFTER = timedelta(minutes=2)
 """Time for which a revision must have been out of use before it is removed."""
 _MOST_KEPT = 30
+"""
+As many as status has room for. At most four are in use and at most 20 are kept by the spec's limit: where status is full some
+are always marked, and their collection finds those that had no room.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ def recorded(before: Sequence[Revision], content: Content, *, now: datetime) -> 
     ]
 
 
+def newest(revisions: Sequence[Revision], config: str) -> list[Revision]:
+    """With that of this configuration at the end, since it serves: what served last is kept longest."""
+    return sorted(revisions, key=lambda each: each.endpoint_config == config)
+
+
 def recovered(revision: str, config: Resource) -> Revision:
     """A revision that no status remembers, from its endpoint configuration."""
     body: Mapping[str, Any] = config.body
@@ -72,11 +81,19 @@ def recovered(revision: str, config: Resource) -> Revision:
 
 
 def marked(revisions: Sequence[Revision], *, protected: Collection[str], limit: int, now: datetime) -> list[Revision]:
-    """First phase: those beyond *limit* that nobody uses get the time after which they may go; others lose it."""
+    """
+    First phase: those beyond *limit* that nobody uses get the time after which they may go; others lose it.
+
+    Where there are more than status takes, the oldest of them are left out: what AWS has of them belongs to no revision
+    then, and goes with the next collection (:func:`collected`).
+    """
     spare = [each for each in revisions if each.endpoint_config not in protected]
-    beyond = spare[: max(0, len(spare) - min(limit, _MOST_KEPT - 1))]
+    left_out = spare[: max(0, len(revisions) - _MOST_KEPT)]
+    beyond = spare[: max(0, len(spare) - limit)]
     out = []
     for each in revisions:
+        if each in left_out:
+            continue
         after = (each.collect_after or now.replace(microsecond=0) + COLLECT_AFTER) if each in beyond else None
         out.append(each if each.collect_after == after else each.model_copy(update={"collect_after": after}))
     return out

@@ -11,7 +11,7 @@ from sagebrush.core.sagemaker.calls import Call
 from sagebrush.core.sagemaker.endpoint_case import Case, Observed
 from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_report import Outcome, stamp
-from sagebrush.core.sagemaker.endpoint_revisions import collected, due, in_use, marked, ours
+from sagebrush.core.sagemaker.endpoint_revisions import collected, due, in_use, marked, newest, ours
 from sagebrush.core.sagemaker.endpoint_state import CAPACITY_WAIT, Seen, is_capacity
 from sagebrush.core.sagemaker.endpoint_variants import (
     AWS_ENGINE,
@@ -31,10 +31,7 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
     if seen is None:
         raise ValueError("nothing serves")
     asked = changes(goal.variants, seen, counts=wanted_counts(goal.variants, made))
-    growing = is_growth(asked, seen)
-    # Not where AWS' clock is ahead of ours: it would be for ever.
-    recent = seen.modified <= case.now < seen.modified + CAPACITY_WAIT
-    stuck = growing and recent and bool(seen.failure_reason)
+    stuck = _is_stuck(case, seen, asked)
     if stuck:
         asked = []
     calls = _registrations(case, observed, goal)
@@ -46,6 +43,7 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
         decisions=_carried_out(case, observed, goal, made, asked=asked),
         last=None,
         recreations=0,
+        revisions=newest(base.revisions, goal.config_name),
         aws_scales=case.aws_scales,
         registered=in_step_now,
     )
@@ -71,6 +69,10 @@ def scale_meanwhile(
         if found and not found.serverless and found.desired_instances != decision.replicas:
             entry = {"VariantName": name, "DesiredInstanceCount": decision.replicas}
             asked.append(entry | ({"DesiredWeight": found.desired_weight} if found.desired_weight is not None else {}))
+    # What is told of is the update's failure, unless something has happened since.
+    failed = base.last.failed if base.last else None
+    if (failed is None or seen.modified > failed) and _is_stuck(case, seen, asked):
+        asked = []
     # What was deregistered for the update that failed is registered again.
     registrations = _registrations(case, observed, goal)
     calls = (*registrations, *_resized(case, asked))
@@ -81,6 +83,13 @@ def scale_meanwhile(
         registered=case.aws_scales and not registrations,
         requeue=case.defaults.polling.after_change if calls else base.requeue,
     )
+
+
+def _is_stuck(case: Case, seen: Seen, asked: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether more instances were refused a moment ago."""
+    # Not where AWS' clock is ahead of ours: it would be for ever.
+    recent = seen.modified <= case.now < seen.modified + CAPACITY_WAIT
+    return recent and bool(seen.failure_reason) and is_growth(asked, seen)
 
 
 def _resized(case: Case, asked: Sequence[Mapping[str, Any]]) -> tuple[Call, ...]:

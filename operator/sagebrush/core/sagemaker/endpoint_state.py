@@ -45,6 +45,8 @@ CAPACITY_WAIT = timedelta(minutes=2)
 """Time before instances are asked for again that AWS had not."""
 _FIRST_WAIT = timedelta(seconds=30)
 _WAIT_FACTOR = 4
+NO_REASON = "AWS gave no reason: look at the container's log"
+"""Noted in place of AWS' words where there are none."""
 _CAPACITY = re.compile(r"capacity", re.IGNORECASE)
 
 
@@ -171,7 +173,8 @@ def verdict(
         return _after_update(seen, tried, begun=begun, now=now)
     if tried and seen.status == ROLLBACK_FAILED:
         return _again(seen, tried, now=now)
-    changed = last.generation != generation if last else seen.config != desired
+    # A TrainingJob that ran anew brings another configuration with the same generation.
+    changed = tried is None if last else seen.config != desired
     return _anew(seen, last, changed=changed, recreations=recreations, now=now)
 
 
@@ -181,7 +184,7 @@ def _anew(seen: Seen, last: UpdateAttempt | None, *, changed: bool, recreations:
         return Verdict(Step.RECREATE, afresh=True)
     if recreations >= MOST_RECREATIONS:
         return Verdict(Step.GIVEN_UP)
-    until = _failed_at(seen, last, now=now) + _wait(recreations)
+    until = failed_at(seen, last, now=now) + _wait(recreations)
     return Verdict(Step.RECREATE if now >= until else Step.RECREATE_LATER, until)
 
 
@@ -198,11 +201,12 @@ def _after_update(seen: Seen, last: UpdateAttempt, *, begun: bool, now: datetime
 def _again(seen: Seen, last: UpdateAttempt, *, now: datetime) -> Verdict:
     if last.attempts >= MOST_ATTEMPTS:
         return Verdict(Step.ROLLED_BACK)
-    until = _failed_at(seen, last, now=now) + _wait(last.attempts - 1)
+    until = (last.failed or failed_at(seen, last, now=now)) + _wait(last.attempts - 1)
     return Verdict(Step.UPDATE if now >= until else Step.UPDATE_LATER, until)
 
 
-def _failed_at(seen: Seen, last: UpdateAttempt | None, *, now: datetime) -> datetime:
+def failed_at(seen: Seen, last: UpdateAttempt | None, *, now: datetime) -> datetime:
+    """When the endpoint came to its present state, as far as our clock can tell."""
     # Where AWS' clock is ahead of ours the time might never come: then our own record counts.
     if seen.modified <= now:
         return seen.modified
@@ -214,8 +218,11 @@ def _wait(times: int) -> timedelta:
 
 
 def failure_of(seen: Seen, last: UpdateAttempt | None) -> str:
-    """AWS' words of the failed update: those of now, or those that were there when it was noticed; empty where there are none."""
-    return seen.failure_reason or ((last.failure or "") if last else "")
+    """AWS' words of the failed update; empty where there were none."""
+    # Once noted they stay: those of now may be of a resize, which came later and failed in another way.
+    if last is None or last.failure is None:
+        return seen.failure_reason
+    return "" if last.failure == NO_REASON else last.failure
 
 
 def is_capacity(reason: str) -> bool:

@@ -18,6 +18,9 @@ def problem_with(case: Case, observed: Observed, goal: Goal) -> Finding | None:
         if found is not None and not identity.is_ours(found, case.meta):
             text = f"SageMaker has a {what} {name}, and {identity.owner_in_words(found)}; delete it"
             return Finding(Reason.NAME_CONFLICT, text, Outlook.STALLED)
+    if observed.missing_artifacts:
+        text = f"nothing found at {', '.join(observed.missing_artifacts)}; put the model there, or correct spec.model"
+        return Finding(Reason.DOWNLOAD_FAILED, text)
     gone = [f"{what} {name}" for what, name, found in named if found is None]
     if goal.content is not None or not gone:
         return None

@@ -159,8 +159,9 @@ def usage(seen: Seen | None, types: Mapping[str, str]) -> dict[str, int]:
     if seen is None or seen.status == FAILED:
         return out
     running = [(each, each.current_instances) for each in seen.variants]
-    # The second fleet is paid for from its launch, before it counts as running.
-    running += [(each, each.current_instances or each.desired_instances) for each in seen.pending_variants]
+    if seen.pending_config != seen.config:  # else it is the same fleet, such as that of a creation
+        # The second one is paid for from its launch, before it counts as running.
+        running += [(each, each.current_instances or each.desired_instances) for each in seen.pending_variants]
     for variant, count in running:
         kind = variant.instance_type or types.get(variant.name)
         if variant.serverless:

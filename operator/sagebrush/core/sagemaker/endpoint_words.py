@@ -14,19 +14,20 @@ from sagebrush.core.sagemaker.endpoint_state import (
     IN_SERVICE,
     MOST_ATTEMPTS,
     MOST_RECREATIONS,
+    NO_REASON,
     OUT_OF_SERVICE,
     REASONS,
     ROLLBACK_FAILED,
     Seen,
     Step,
     Verdict,
+    failed_at,
     failure_of,
     is_capacity,
 )
 
 STILL_READY = frozenset({"Updating", "SystemUpdating"})
 """States in which an endpoint may serve the desired revision and no other: a change of its size, and AWS' maintenance."""
-NO_REASON = "AWS gave no reason: look at the container's log"
 
 
 def log_group(endpoint: str) -> str:
@@ -74,7 +75,10 @@ def rolled_back(case: Case, seen: Seen, found: Verdict) -> tuple[Finding, Update
     )
     wanted = last.endpoint_config if last else "?"
     text = f"the update to endpoint configuration {wanted} failed: {why}; {kept}"
-    noted = last.model_copy(update={"failure": why[:1024]}) if last else None
+    noted = last
+    if last:
+        when = last.failed or failed_at(seen, last, now=case.now)
+        noted = last.model_copy(update={"failure": why[:1024], "failed": when})
     if found.step is Step.UPDATE_LATER and found.until and last:
         attempt = f"attempt {last.attempts + 1} of {MOST_ATTEMPTS} at {stamp(found.until)}"
         return Finding(Reason.CAPACITY_ERROR if is_capacity(why) else reason, f"{text}; {attempt}"), noted
