@@ -14,6 +14,7 @@ from sagebrush.config import InvalidSettingsError, Settings, add_flags, settings
 from sagebrush.core import conditions
 from sagebrush.core.conditions import Reason
 from sagebrush.core.plan import SpecError
+from sagebrush.core.sagemaker.endpoint_variants import AWS_ENGINE
 from sagebrush.core.scaling.policy import ScalingReason
 from sagebrush.logs import JsonFormatter, TextFormatter
 from tests.unit.operator.builders import job_spec
@@ -147,7 +148,7 @@ def test_every_reason_must_be_documented() -> None:
     text = (ROOT / "docs/conditions.md").read_text()
     rows = {match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \|(.+)$", text, re.MULTILINE)}
     kinds = [conditions.READY, conditions.RECONCILING, conditions.STALLED, conditions.SCALING_ACTIVE]
-    wanted = {*map(str, Reason), *map(str, ScalingReason), *kinds}
+    wanted = {*map(str, Reason), *map(str, ScalingReason), AWS_ENGINE, *kinds}
     assert wanted == set(rows)
     assert [] == [
         reason for reason, row in rows.items() if any(len(cell.strip()) < 10 for cell in row.strip("| ").split("|"))

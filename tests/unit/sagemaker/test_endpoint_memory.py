@@ -1,5 +1,6 @@
 """What status remembers of revisions, failures and models, and what comes of it later."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,13 +58,34 @@ def test_revision_that_served_last_must_be_kept_longest(pinned: bool) -> None:
     assert first == world.status.revisions[1].revision
 
 
+@pytest.mark.parametrize("engine", ["Sagebrush", "ApplicationAutoScaling"])
+def test_pinned_revision_must_tell_what_of_the_spec_it_lacks(engine: str) -> None:
+    """Its variants are its own: the spec's scaling of others has nothing to act on."""
+    world = served()
+    first = world.status.revision
+    variants = [{"name": "a", "instanceType": "ml.m5.xlarge", "scaling": scaled(engine)}]
+    world.readings = {"a": reading(50)}
+    world.change(variants=variants)
+    world.settle()
+    for _ in range(2):
+        world.aws.step()
+        world.look()
+    assert "True" == world.condition("ScalingActive")
+    world.change(variants=variants, revision=first)
+    world.settle()
+    world.look()
+    assert ("True", "Serving") == world.told()
+    assert "it has no variant a" in world.message()
+    assert "False" == world.condition("ScalingActive")
+
+
 def rolled_back(reason: str, **more: Any) -> World:
     """An endpoint that our policy scales, whose update to another model AWS took back."""
     world = served(more={"scaling": scaled()}, **more)
     world.readings = {"AllTraffic": reading(50)}
     world.change(uri=OTHER, more={"scaling": scaled()}, **more)
     world.aws.faults, world.aws.reason = ["InService"], reason
-    for _ in range(3):
+    for _ in range(2):
         world.look()
         world.aws.step(30)
     world.look()
@@ -130,15 +152,11 @@ def test_other_model_must_count_as_a_change_after_a_failure() -> None:
     assert ("False", "EndpointFailed") == world.told()
     generation = world.meta.generation
     world.change(uri=OTHER)
-    world.meta = type(world.meta)(**{**vars_of(world), "generation": generation})
+    world.meta = replace(world.meta, generation=generation)
     assert ["DeleteEndpoint"] == calls(world.look())
     world.aws.step()
     world.settle()
     assert ("True", "Serving") == world.told()
-
-
-def vars_of(world: World) -> dict[str, Any]:
-    return {name: getattr(world.meta, name) for name in world.meta.__dataclass_fields__}
 
 
 def trained(name: str) -> SourceJob:

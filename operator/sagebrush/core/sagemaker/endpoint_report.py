@@ -118,7 +118,8 @@ def report(
     )
     wanted = summary(finding.outlook, reason=finding.reason, message=finding.message)
     messages = {name: each.message for name, each in scaling.items()}
-    wanted += _scaling_condition(outcome, messages, before=find(status.conditions, SCALING_ACTIVE))
+    absent = serves and seen is not None and not any(seen.variant(name) for name in messages)
+    wanted += _scaling_condition(outcome, messages, absent=absent, before=find(status.conditions, SCALING_ACTIVE))
     new = status.model_copy(
         update={
             "observed_generation": meta.generation,
@@ -181,7 +182,7 @@ def _events(status: ModelEndpointStatus, outcome: Outcome, *, only: bool) -> tup
 
 
 def _scaling_condition(
-    outcome: Outcome, messages: Mapping[str, str], *, before: Condition | None
+    outcome: Outcome, messages: Mapping[str, str], *, absent: bool, before: Condition | None
 ) -> tuple[tuple[str, bool, str, str], ...]:
     if outcome.aws_scales:
         text = "Application Auto Scaling decides: see status.sageMaker.variants"
@@ -189,8 +190,10 @@ def _scaling_condition(
         return ((SCALING_ACTIVE, told if outcome.registered is None else outcome.registered, AWS_ENGINE, text),)
     if not outcome.decisions:
         return ()
-    active = all(decision.requests_per_minute is not None for decision in outcome.decisions.values())
+    active = not absent and all(decision.requests_per_minute is not None for decision in outcome.decisions.values())
     # The reason of a variant that sees nothing, if any.
     worst = min(outcome.decisions.values(), key=lambda decision: decision.requests_per_minute is not None)
     text = "; ".join(f"{name}: {text}" if len(messages) > 1 else text for name, text in messages.items())
+    if absent:
+        text = f"{text}; the revision that serves has no such variant"
     return ((SCALING_ACTIVE, active, str(worst.reason), text),)

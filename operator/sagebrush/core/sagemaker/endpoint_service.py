@@ -35,7 +35,8 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
     if stuck:
         asked = []
     calls = _registrations(case, observed, goal)
-    in_step_now = case.aws_scales and not calls
+    known = any(seen.variant(name) for name in scaled_by(goal.variants, AWS_ENGINE))
+    in_step_now = case.aws_scales and known and not calls
     calls = (*calls, *_resized(case, asked))
     outcome = replace(
         base,
@@ -135,6 +136,9 @@ def _finding(case: Case, goal: Goal, seen: Seen, *, asked: Sequence[Mapping[str,
         text = f"{sum(counts)} of {sum(wanted)} instances serve revision {goal.revision}"
     if case.hosting.revision:
         text = f"{text}, which spec.sageMaker.revision asks for"
+    absent = [each.name for each in goal.variants if seen.variant(each.name) is None]
+    if absent:
+        text = f"{text}; it has no variant {' and no '.join(absent)}: the spec's replicas and scaling of it wait"
     if stuck:
         text = f"{text}; more were refused: {seen.failure_reason} Asked again at {stamp(seen.modified + CAPACITY_WAIT)}"
         # What serves is what is wanted, if less of it: Ready, as a Deployment that can't start more pods is.
