@@ -41,6 +41,7 @@ def test_job_must_pass_its_phases(kube: Kube, namespace: str, kubelet: Kubelet):
     phases = [entry["phase"] for entry in status["transitions"]]
     assert phases == ["Pending", "Downloading", "Training", "Uploading", "Completed"]
     assert all(entry.get("endTime") for entry in status["transitions"])
+    wait_for(lambda: "Completed" in {event[1] for event in kube.events(namespace, "job")}, "the last Event")
     reasons = [event[1] for event in kube.events(namespace, "job")]
     assert sorted(set(reasons)) == sorted(reasons), "an Event for each transition, none twice"
     assert {"Training", "Completed"} <= set(reasons)

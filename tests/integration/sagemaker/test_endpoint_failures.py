@@ -244,11 +244,6 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"sageMaker": {"roleArn": ROLE}},
         f"Could not assume role {ROLE}-other.",
     ),
-    "model data": (
-        {"model": {"artifact": {"uri": f"s3://{BUCKET}/nowhere/model.tar.gz"}, "container": {"image": IMAGE}}},
-        {"model": {"artifact": {"uri": f"s3://{BUCKET}/pretrained/model.tar.gz"}}},
-        f"Could not find model data at s3://{BUCKET}/nowhere/model.tar.gz.",
-    ),
     "instance type": (
         {"sagemaker": {"instanceType": "ml.nonsense.large"}},
         {"sageMaker": {"instanceType": "ml.m5.large"}},
@@ -278,7 +273,25 @@ def test_spec_that_aws_refuses_must_stall_until_it_is_mended(shared_aws: Aws, ku
     wait_gone(shared_aws, kube, namespace)
 
 
-@pytest.mark.parametrize("what", ["image", "model data"])
+def test_model_that_is_not_in_s3_must_be_waited_for(shared_aws: Aws, kube: Kube, namespace: str):
+    """Nothing is asked of SageMaker before the artifact is there; what serves meanwhile serves on."""
+    key = f"{namespace}/model.tar.gz"
+    model = {"artifact": {"uri": f"s3://{BUCKET}/{key}"}, "container": {"image": IMAGE}}
+    kube.apply(endpoint("kdd", namespace, model=model))
+    body = wait_reason(kube, namespace, "DownloadFailed")
+    assert f"nothing found at s3://{BUCKET}/{key}; put the model there" in message(body)
+    assert [] == codes(shared_aws, "Create*", namespace)
+    shared_aws.put_model(key)
+    serving = wait_serving(kube, namespace)["status"]["revision"]
+    edit(kube, namespace, {"model": {"artifact": {"uri": f"s3://{BUCKET}/{namespace}/nowhere.tar.gz"}}})
+    body = wait_reason(kube, namespace, "DownloadFailed")
+    assert serving == body["status"]["revision"]
+    assert "InService" == the_endpoint(shared_aws, namespace).status
+    kube.delete("ModelEndpoint", namespace, "kdd")
+    wait_gone(shared_aws, kube, namespace)
+
+
+@pytest.mark.parametrize("what", ["image"])
 def test_update_that_aws_refuses_must_leave_what_serves(shared_aws: Aws, kube: Kube, namespace: str, what: str):
     """A refused change of a serving endpoint stalls the change alone: it serves on, and the old spec is Ready at once."""
     wrong, mended, words = REFUSED[what]

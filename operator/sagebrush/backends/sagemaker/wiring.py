@@ -114,7 +114,9 @@ class SageMaker:
                 found = await client.get(NAMESPACES, namespace="", name="kube-system")
             except (ApiError, OSError, TimeoutError) as error:
                 if isinstance(error, ApiError) and error.status in _NOT_ALLOWED:
-                    log.warning("backend SageMaker needs --cluster-id: namespace kube-system can't be read (%s)", error)
+                    log.info(
+                        "backend SageMaker would need --cluster-id: this operator may not read namespace kube-system"
+                    )
                     return
                 log.warning("the API server does not answer: %r", error)
                 await asyncio.sleep(_AGAIN_SECONDS)

@@ -22,7 +22,9 @@ from sagebrush.core.scaling.policy import Decision
 
 KIND = "ModelEndpoint"
 _TEXT = 1024
-_NOT_TO_BE_HAD = frozenset({Reason.REVISION_NOT_FOUND, Reason.NAME_CONFLICT, Reason.INVALID_SPEC})
+_NOT_TO_BE_HAD = frozenset(
+    {Reason.REVISION_NOT_FOUND, Reason.NAME_CONFLICT, Reason.INVALID_SPEC, Reason.DOWNLOAD_FAILED}
+)
 _BAD = frozenset(
     {
         Reason.CAPACITY_ERROR,
