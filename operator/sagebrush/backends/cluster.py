@@ -8,12 +8,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from sagebrush.api.meta import ApiModel
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.api.training_job import Metric, TrainingJobSpec, TrainingJobStatus
+from sagebrush.backends.stalled import stalled_plan
 from sagebrush.backends.training_log import final_metrics, patterns_of
 from sagebrush.core import model_endpoint, naming, pods, training_job, training_phase
-from sagebrush.core.conditions import READY, Outlook, find, set_conditions, summary
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.model_source import SourceJob
-from sagebrush.core.plan import Announcement, Plan
+from sagebrush.core.plan import Plan
 from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.render.job import INDEX_LABEL
 from sagebrush.core.resource import Key, Manifest, Meta, dig, owned_by, parse_time
@@ -87,15 +87,7 @@ class _ClusterKind(Generic[SpecT, StatusT]):
         self, meta: Meta, body: Manifest, *, reason: str, message: str, final: bool, now: datetime
     ) -> Plan[StatusT]:
         """See :class:`sagebrush.backends.base.Kind`."""
-        status = self._status(body)
-        outlook = Outlook.STALLED if final else Outlook.PROGRESSING
-        before = find(status.conditions, READY)
-        conditions = set_conditions(
-            status.conditions, summary(outlook, reason=reason, message=message), generation=meta.generation, now=now
-        )
-        new = status.model_copy(update={"observed_generation": meta.generation, "conditions": conditions})
-        known = before is not None and (before.reason, before.message) == (reason, message)
-        return Plan(status=new, events=() if known else (Announcement(reason, message, warning=True),))
+        return stalled_plan(meta, self._status(body), reason=reason, message=message, final=final, now=now)
 
 
 class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):

@@ -8,8 +8,8 @@ from typing import Any
 from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus
 from sagebrush.backends.sagemaker.base import Gateway
 from sagebrush.backends.sagemaker.storage import is_missing
-from sagebrush.core.conditions import READY, Outlook, find, set_conditions, summary
-from sagebrush.core.plan import Announcement, Plan
+from sagebrush.backends.stalled import stalled_plan
+from sagebrush.core.plan import Plan
 from sagebrush.core.resource import Key, Manifest, Meta, dig, parse_time
 from sagebrush.core.sagemaker import identity, training_request
 from sagebrush.core.sagemaker.calls import Account, Resource, Service
@@ -97,15 +97,7 @@ class SageMakerTrainingJobs:
         self, meta: Meta, body: Manifest, *, reason: str, message: str, final: bool, now: datetime
     ) -> Plan[TrainingJobStatus]:
         """See :class:`sagebrush.backends.base.Kind`."""
-        status = self._status(body)
-        outlook = Outlook.STALLED if final else Outlook.PROGRESSING
-        before = find(status.conditions, READY)
-        conditions = set_conditions(
-            status.conditions, summary(outlook, reason=reason, message=message), generation=meta.generation, now=now
-        )
-        new = status.model_copy(update={"observed_generation": meta.generation, "conditions": conditions})
-        known = before is not None and (before.reason, before.message) == (reason, message)
-        return Plan(status=new, events=() if known else (Announcement(reason, message, warning=True),))
+        return stalled_plan(meta, self._status(body), reason=reason, message=message, final=final, now=now)
 
 
 def _is_of_interest(meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus) -> bool:
