@@ -15,7 +15,7 @@ from sagebrush.backends.base import Kind
 from sagebrush.backends.sagemaker.base import Gateway
 from sagebrush.core.conditions import Reason
 from sagebrush.core.plan import ErrorClass, Failed, Plan, SpecError
-from sagebrush.core.resource import Key, Manifest, Meta, dig
+from sagebrush.core.resource import Key, Manifest, Meta
 from sagebrush.core.sagemaker.calls import AwsError
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
@@ -134,7 +134,7 @@ class Controller:
             return "error"
         if not failed or not response:
             kind.acted(meta, plan)
-            self._show(key, body, plan, now=now)
+            self._show(key, plan, now=now)
         else:
             reason = str(response.reason)
             final = failed.error_class is ErrorClass.INVALID
@@ -189,19 +189,20 @@ class Controller:
         self._refused.pop(key, None)
         return False
 
-    def _show(self, key: Key, body: Manifest, plan: Plan[Any], *, now: datetime) -> None:
+    def _show(self, key: Key, plan: Plan[Any], *, now: datetime) -> None:
         """The scaler's decision, as metrics."""
         decision = plan.decision
         if decision is None:
             if key.kind == "ModelEndpoint":
                 self._metrics.forget(key.namespace, endpoint=key.name)
             return
+        told = plan.status.scaling if plan.status else None
         age = max(now - decision.observed_at, timedelta(0)) if decision.observed_at else None
         self._metrics.decided(
             decision,
             namespace=key.namespace,
             endpoint=key.name,
-            target_requests_per_minute=_target_in(body),
+            target_requests_per_minute=told.target_requests_per_minute if told else None,
             metrics_age=age,
         )
 
@@ -222,9 +223,3 @@ class Controller:
         for announcement in plan.events:
             log.info("%s: %s", announcement.reason, announcement.message, extra={"key": str(key)})
             await self._recorder.post(body, announcement)
-
-
-def _target_in(body: Manifest) -> float | None:
-    """Target of the policy, wherever it stands: beside the only variant there is, or in it."""
-    places = (body["spec"], *dig(body, "spec", "sageMaker", "variants", default=[]))
-    return next((found for each in places if (found := dig(each, "scaling", "target", "requestsPerMinute"))), None)

@@ -9,10 +9,13 @@ import pytest
 
 from sagebrush.api.meta import Backend
 from sagebrush.api.model_endpoint import ModelEndpointStatus
+from sagebrush.api.scaling import ScalingStatus
 from sagebrush.core.conditions import Outlook, set_conditions, summary
 from sagebrush.core.plan import Announcement, Plan
 from sagebrush.core.resource import Key, Manifest, Meta
 from sagebrush.core.sagemaker.calls import Account, AwsError, Call, Problem, Service
+from sagebrush.core.scaling.history import History
+from sagebrush.core.scaling.policy import Decision, ScalingReason
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.events import EventRecorder
 from sagebrush.metrics.exporter import OperatorMetrics
@@ -90,6 +93,7 @@ class World:
     def __init__(self, *calls: Call) -> None:
         self.now = 0.0
         self.client, self.cache, self.gateway = FakeClient(), Cache(), Gateway()
+        self.metrics = OperatorMetrics()
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.now, jitter=lambda: 0.5)
         self.kind = OneCall(*(calls or (CREATE,)))
         self.controller = Controller(
@@ -99,7 +103,7 @@ class World:
             client=self.client,
             kinds={"ModelEndpoint": self.kind},
             recorder=EventRecorder(self.client, instance="op", clock=lambda: NOON),
-            metrics=OperatorMetrics(),
+            metrics=self.metrics,
             gateway=self.gateway,
             slow_retry_seconds=300.0,
             clock=lambda: NOON,
@@ -260,3 +264,21 @@ async def test_refused_spec_must_not_stop_what_serves():
     await world.work()
     assert ["CreateEndpoint", "UpdateEndpointWeightsAndCapacities"] == world.gateway.calls
     assert "InvalidSpec" == world.ready()[0]
+
+
+async def test_policy_of_a_variant_must_be_shown_and_told():
+    """Where the only policy stands in a variant, and not in spec.scaling, its target is in the metrics, and status is written."""
+    world = World()
+    made = Decision(3, 1, ScalingReason.ABOVE_TARGET, "", History(), requests_per_minute=70.0)
+    scaling = ScalingStatus(desired_replicas=3, target_requests_per_minute=30.0, reason="AboveTarget", message="")
+    status = ModelEndpointStatus(scaling=scaling)
+
+    async def plan(key: Key, body: Manifest, *, now: datetime) -> Plan[Any]:
+        return Plan(status=status, decision=made)
+
+    world.kind.plan = plan  # type: ignore[method-assign]
+    await world.work()
+    assert 30.0 == world.client.objects[KEY]["status"]["scaling"]["targetRequestsPerMinute"]
+    assert (
+        b'sagebrush_scaler_target_requests_per_minute{endpoint="kdd",namespace="demo"} 30.0' in world.metrics.render()
+    )

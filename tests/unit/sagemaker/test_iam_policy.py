@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sagebrush.core.naming import MANAGER
-from sagebrush.core.sagemaker.calls import IAM_PREFIXES, OPERATIONS, Service
+from sagebrush.core.sagemaker.calls import OPERATIONS, Service
 from sagebrush.core.sagemaker.identity import MANAGED_TAG
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ def allowing(action: str) -> list[dict[str, Any]]:
 
 def test_policy_must_allow_exactly_what_is_called() -> None:
     """Each call has its permission, each permission a call or a reason of its own."""
-    called = {f"{IAM_PREFIXES[service]}:{operation}" for service, names in OPERATIONS.items() for operation in names}
+    called = {f"{service}:{operation}" for service, names in OPERATIONS.items() for operation in names}
     wanted = {NAMED_OTHERWISE.get(action, action) for action in called} | BESIDE.keys()
     assert wanted == {action for each in STATEMENTS for action in listed(each["Action"])}
 

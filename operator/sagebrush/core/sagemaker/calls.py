@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Service(StrEnum):
-    """AWS' services that we call, as botocore names them."""
+    """AWS' services that we call, as botocore names them; IAM has the same words before its actions."""
 
     SAGEMAKER = "sagemaker"
     AUTOSCALING = "application-autoscaling"
@@ -15,9 +15,6 @@ class Service(StrEnum):
     LOGS = "logs"
     S3 = "s3"
 
-
-IAM_PREFIXES = {Service.SAGEMAKER: "sagemaker", Service.AUTOSCALING: "application-autoscaling",
-                Service.CLOUDWATCH: "cloudwatch", Service.LOGS: "logs", Service.S3: "s3"}  # fmt: skip
 
 OPERATIONS: Mapping[Service, frozenset[str]] = {
     Service.SAGEMAKER: frozenset(
