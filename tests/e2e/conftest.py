@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "test" / "e2e"
 DEMO_NAMESPACE = parse([]).namespace
 FIRST_TEST_SECONDS = 1800
+WAIT_SECONDS = 300.0
+"""Bound of a wait: generous, since it costs nothing while all goes well, and a busy machine needs it."""
+POLL_SECONDS = 0.5
 _run = secrets.token_hex(2)
 
 
@@ -57,44 +61,95 @@ class World:
         """One object, or None."""
         return self.cluster.get(kind, name, namespace=self.namespace)
 
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        """The status of an object; empty while there is no object, or nobody has written a status yet."""
+        found: dict[str, Any] = (self.get(kind, name) or {}).get("status") or {}
+        return found
+
     def pods(self, **labels: str) -> list[dict[str, Any]]:
         """Pods with these labels (dots and slashes: ``endpoint`` stands for ``sagebrush.dev/endpoint``)."""
         selector = ",".join(f"sagebrush.dev/{key.replace('_', '-')}={value}" for key, value in labels.items())
         return json.loads(self.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
 
-    def wait(self, what: str, check: Callable[[], Any], *, seconds: float = 120) -> Any:
-        """Look every half second until *check* gives something; fails with what it last saw."""
+    def wait(
+        self,
+        what: str,
+        check: Callable[[], Any],
+        *,
+        seconds: float = WAIT_SECONDS,
+        seen: Callable[[], Any] | None = None,
+    ) -> Any:
+        """
+        Look every half second until *check* gives something; fails after *seconds* with *what* and what *seen* then shows.
+
+        A kubectl that fails, as it may on a busy machine, has seen nothing: it is called again.
+        """
         deadline = time.monotonic() + seconds
         while True:
-            found = check()
-            if found:
-                return found
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
-            time.sleep(0.5)
+            try:
+                last = check()
+                if last:
+                    return last
+                late = time.monotonic() > deadline
+                last = seen() if late and seen else last
+            except DemoError as error:
+                last, late = error, time.monotonic() > deadline
+            if late:
+                pytest.fail(f"waited {seconds:.0f} s in vain for {what}; last seen: {last}")
+            time.sleep(POLL_SECONDS)
+
+    def wait_status(
+        self, kind: str, name: str, what: str, until: Callable[[dict[str, Any]], Any], *, seconds: float = WAIT_SECONDS
+    ) -> dict[str, Any]:
+        """The status of an object once *until* is true of it, which is asked of an empty one too: there may be none yet."""
+
+        def look() -> tuple[dict[str, Any]] | None:
+            status = self.status(kind, name)
+            return (status,) if until(status) else None
+
+        found: tuple[dict[str, Any]] = self.wait(
+            f"{what} of {kind} {name}", look, seconds=seconds, seen=lambda: self.status(kind, name)
+        )
+        return found[0]
 
     def condition(self, kind: str, name: str, condition: str = "Ready") -> dict[str, Any]:
         """A condition of an object; empty where there is none."""
-        body = self.get(kind, name) or {}
-        return next((c for c in body.get("status", {}).get("conditions", []) if c["type"] == condition), {})
+        return _condition(self.get(kind, name), condition)
 
-    def wait_reason(self, kind: str, name: str, *reasons: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait until Ready has one of these reasons; the condition."""
+    def wait_reason(self, kind: str, name: str, *reasons: str, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
+        """Wait until Ready has one of these reasons for the present generation of the object; the condition."""
         seen: list[str] = []
 
         def look() -> dict[str, Any] | None:
-            found = self.condition(kind, name)
+            body = self.get(kind, name) or {}
+            found = _condition(body, "Ready")
             if found and (not seen or seen[-1] != found["reason"]):
                 seen.append(found["reason"])
-            return found if found.get("reason") in reasons else None
+            told = found.get("observedGeneration") == body.get("metadata", {}).get("generation")
+            return found if told and found.get("reason") in reasons else None
 
-        return self.wait(f"{kind} {name} to be {' or '.join(reasons)} (seen: {seen})", look, seconds=seconds)
+        found: dict[str, Any] = self.wait(
+            f"{kind} {name} to be {' or '.join(reasons)}",
+            look,
+            seconds=seconds,
+            seen=lambda: f"{self.condition(kind, name)}, reasons in their order: {seen}",
+        )
+        return found
 
     def address(self, endpoint: str) -> str:
-        """The NodePort of an endpoint on loopback."""
-        service = self.get("service", endpoint)
-        assert service is not None
-        return f"http://127.0.0.1:{service['spec']['ports'][0]['nodePort']}"
+        """The NodePort of an endpoint on loopback, once it answers there: kube-proxy hears of a ready pod after the API does."""
+        service = self.wait(f"Service {endpoint}", lambda: self.get("service", endpoint))
+        url = f"http://127.0.0.1:{service['spec']['ports'][0]['nodePort']}"
+        self.wait(f"an answer of {endpoint} at {url}", lambda: _answers(f"{url}/ping"))
+        return url
+
+    def wait_event(self, kind: str, name: str, *, reason: str, type_: str) -> None:
+        """Wait for an Event of this type and reason on an object: it is posted after the status is written."""
+
+        def told() -> list[tuple[str, str]]:
+            return [(event["type"], event["reason"]) for event in self.events(kind, name)]
+
+        self.wait(f"a {type_} Event {reason} on {kind} {name}", lambda: (type_, reason) in told(), seen=told)
 
     def events(self, kind: str, name: str) -> list[dict[str, Any]]:
         """Events on an object."""
@@ -122,6 +177,19 @@ class World:
         return "\n".join(
             [*parts, "--- operator", look("logs", "-n", SYSTEM_NAMESPACE, "deploy/sagebrush", "--tail=60")]
         )
+
+
+def _condition(body: dict[str, Any] | None, kind: str) -> dict[str, Any]:
+    status = (body or {}).get("status") or {}
+    return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="session")

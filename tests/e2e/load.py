@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 CONNECTIONS = 4
 PAUSE_SECONDS = 0.02
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 600.0
+ANSWER_SECONDS = 30.0
+"""No answer for so long is a failed request; on a busy machine an answer may take seconds."""
 
 
 class Load:
@@ -38,7 +40,7 @@ class Load:
             thread.join()
 
     def _run(self) -> None:
-        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port or 80, timeout=5)
+        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port or 80, timeout=ANSWER_SECONDS)
         while not self._stop.wait(PAUSE_SECONDS):
             try:
                 connection.request("POST", self._url.path, self._row, {"Content-Type": "text/csv"})

@@ -15,6 +15,7 @@ from examples.demo.stack import Stack
 from tests.e2e.conftest import DEMO_NAMESPACE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+DEMO_SECONDS = 1500.0
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,7 @@ def report(nobodys_demo: None, cluster: Cluster, stack: Stack) -> Iterator[dict[
     path.unlink(missing_ok=True)
     command = [sys.executable, "-m", "examples.demo", "--data", "generated", "--load-seconds", "45", "--out", str(out)]
     try:
-        ended = subprocess.run(command, cwd=ROOT, check=False, timeout=900)
+        ended = subprocess.run(command, cwd=ROOT, check=False, timeout=DEMO_SECONDS)
         found = json.loads(path.read_text()) if path.exists() else {}
         problems = found.get("problems", ["it left no report"])
         assert ended.returncode == 0, f"the demo failed (exit code {ended.returncode}): {'; '.join(problems)}"

@@ -16,6 +16,8 @@ from tests.e2e.manifests import endpoint, training_job
 
 pytestmark = pytest.mark.usefixtures("own_image")
 
+ANSWER_SECONDS = 30.0
+
 KDD = {
     "algorithm": {"name": "linear-learner"},
     "hyperParameters": {"predictor_type": "binary_classifier"},
@@ -29,7 +31,7 @@ KDD = {
 def post(url: str, body: str, content_type: str = "text/csv") -> Any:
     """The JSON answer to one invocation."""
     request = urllib.request.Request(f"{url}/invocations", body.encode(), {"Content-Type": content_type})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
         return json.loads(answer.read())
 
 
@@ -38,7 +40,7 @@ def model(world: World) -> dict[str, Any]:
     """A trained linear learner; its modelArtifact."""
     world.apply(training_job("source", **KDD))
     world.wait_reason("trainingjob", "source", "Completed")
-    return world.get("trainingjob", "source")["status"]["modelArtifact"]
+    return world.status("trainingjob", "source")["modelArtifact"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_artifact_must_be_served_by_address(world: World, model: dict[str, Any],
     world.apply(endpoint("by-address", model={"artifact": artifact}))
     world.wait_reason("modelendpoint", "by-address", "Serving")
     url = world.address("by-address")
-    with urllib.request.urlopen(f"{url}/ping", timeout=5) as answer:
+    with urllib.request.urlopen(f"{url}/ping", timeout=ANSWER_SECONDS) as answer:
         assert answer.headers["x-sagebrush-model-sha256"] == model["sha256"]
     answer = post(
         url, json.dumps({"instances": [{"features": [float(c) for c in rows[0].split(",")]}]}), "application/json"
@@ -89,7 +91,7 @@ def test_wrong_checksum_must_never_serve(world: World, model: dict[str, Any]) ->
     world.apply(endpoint("tampered", model={"artifact": {"uri": model["uri"], "sha256": "0" * 64}}))
     found = world.wait_reason("modelendpoint", "tampered", "DownloadFailed")
     assert "sha256" in found["message"]
-    assert world.get("modelendpoint", "tampered")["status"]["readyReplicas"] == 0
+    assert world.status("modelendpoint", "tampered")["readyReplicas"] == 0
     world.kubectl("delete", "modelendpoint", "tampered", "--wait")
 
 
@@ -100,7 +102,7 @@ def test_children_must_be_repaired(world: World, model: dict[str, Any]) -> None:
     world.kubectl("delete", "service", "repaired", "--wait")
     world.wait("the Service to be back", lambda: world.get("service", "repaired"))
     world.kubectl("scale", "deployment", "repaired", "--replicas=3")
-    world.wait("the replicas to be corrected", lambda: world.get("deployment", "repaired")["spec"]["replicas"] == 1)
+    world.wait("the replicas to be corrected", lambda: wanted_replicas(world, "repaired") == 1)
     world.kubectl("delete", "deployment", "repaired", "--wait")
     world.wait("the Deployment to be back", lambda: world.get("deployment", "repaired"))
     world.wait_reason("modelendpoint", "repaired", "Serving")
@@ -111,7 +113,7 @@ def test_kubectl_scale_must_work_without_a_policy(world: World, model: dict[str,
     world.apply(endpoint("by-hand", model={"artifact": model_of(model)}))
     world.wait_reason("modelendpoint", "by-hand", "Serving")
     world.kubectl("scale", "modelendpoint/by-hand", "--replicas=2")
-    world.wait("two replicas", lambda: world.get("modelendpoint", "by-hand")["status"].get("readyReplicas") == 2)
+    world.wait_status("modelendpoint", "by-hand", "two replicas", lambda status: status.get("readyReplicas") == 2)
     world.kubectl("delete", "modelendpoint", "by-hand", "--wait")
     world.wait("the pods to go", lambda: not world.pods(endpoint="by-hand"))
 
@@ -119,22 +121,38 @@ def test_kubectl_scale_must_work_without_a_policy(world: World, model: dict[str,
 def test_rolling_update_must_lose_no_request(world: World, model: dict[str, Any], rows: list[str]) -> None:
     """A new revision takes over under load without one failed request; then the old one is gone."""
     world.apply(endpoint("rolling", model={"artifact": model_of(model)}, replicas=2))
-    world.wait("both replicas", lambda: world.get("modelendpoint", "rolling")["status"].get("readyReplicas") == 2)
-    first = world.get("modelendpoint", "rolling")["status"]["revision"]
+    both = world.wait_status(
+        "modelendpoint", "rolling", "both replicas", lambda status: status.get("readyReplicas") == 2
+    )
+    first = both["revision"]
     changed = {"artifact": model_of(model), "environment": [{"name": "CHANGED", "value": "1"}]}
     with Load(f"{world.address('rolling')}/invocations", rows[0]) as load:
         world.apply(endpoint("rolling", model=changed, replicas=2))
-        world.wait("the new revision", lambda: rolled(world, "rolling", first))
+        world.wait(
+            "the new revision of rolling",
+            lambda: rolled(world, "rolling", first),
+            seen=lambda: (world.status("modelendpoint", "rolling"), revisions(world, "rolling")),
+        )
     assert load.failures == []
     assert load.answers > 100
 
 
 def rolled(world: World, name: str, before: str) -> bool:
     """Whether another revision than *before* serves alone, and the old pods are gone."""
-    status = world.get("modelendpoint", name)["status"]
-    pods = {pod["metadata"]["labels"]["sagebrush.dev/revision"] for pod in world.pods(endpoint=name)}
-    done = status["revision"] != before and pods == {status["revision"]} and status["readyReplicas"] == 2
-    return done and world.condition("modelendpoint", name)["status"] == "True"
+    status = world.status("modelendpoint", name)
+    revision = status.get("revision")
+    done = revision not in (None, before) and revisions(world, name) == {revision} and status.get("readyReplicas") == 2
+    return done and world.condition("modelendpoint", name).get("status") == "True"
+
+
+def revisions(world: World, name: str) -> set[str]:
+    """The revisions of the endpoint's pods, of those too that are ending."""
+    return {pod["metadata"]["labels"]["sagebrush.dev/revision"] for pod in world.pods(endpoint=name)}
+
+
+def wanted_replicas(world: World, name: str) -> int | None:
+    """What the Deployment asks for; None where there is no Deployment."""
+    return (world.get("deployment", name) or {}).get("spec", {}).get("replicas")
 
 
 def test_operator_must_go_on_after_it_was_killed(world: World, model: dict[str, Any]) -> None:

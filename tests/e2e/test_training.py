@@ -22,11 +22,17 @@ def model_files(world: World, key: str) -> dict[str, Any]:
         return {m.name.removeprefix("./"): archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
 
 
+def put_rows(world: World, key: str) -> None:
+    """Rows for the example image in the bucket."""
+    with world.stack.addons.reach_s3(world.cluster) as url:
+        world.stack.addons.store.client(url).put_object(Bucket=BUCKET, Key=key, Body=b"1,4.5,0.5\n0,0.5,0.5\n")
+
+
 def test_foreign_image_must_train_unchanged(world: World) -> None:
     """A plain SageMaker training image runs (examples/own-image); its model, metrics and phases stand in the status."""
     world.apply_example("own-image/training-job.yaml")
     world.wait_reason("trainingjob", "own-image", "Completed")
-    status = world.get("trainingjob", "own-image")["status"]
+    status = world.status("trainingjob", "own-image")
     phases = [entry["phase"] for entry in status["transitions"]]
     assert phases[-4:] == ["Downloading", "Training", "Uploading", "Completed"]
     assert status["metrics"] == [{"name": "train:accuracy", "value": 1.0}]
@@ -97,10 +103,10 @@ def test_failed_training_must_say_why(
     """Each failure has its own reason, the container's own words, and whose turn it is."""
     world.apply(training_job(name, **spec))
     found = world.wait_reason("trainingjob", name, reason)
-    failure = world.wait("the failure", lambda: world.get("trainingjob", name)["status"].get("failure"))
+    failure = world.wait_status("trainingjob", name, "the failure", lambda status: status.get("failure"))["failure"]
     assert says in found["message"]
     assert (says in failure["message"], failure["failureClass"]) == (True, blame)
-    assert any(event["reason"] == reason and event["type"] == "Warning" for event in world.events("TrainingJob", name))
+    world.wait_event("TrainingJob", name, reason=reason, type_="Warning")
 
 
 def test_missing_image_must_be_named_while_it_waits(world: World) -> None:
@@ -124,23 +130,27 @@ def test_bad_hyperparameter_must_be_named(world: World) -> None:
 def test_max_runtime_must_stop_the_job_and_keep_what_it_saved(world: World) -> None:
     """After maxRuntime the algorithm gets SIGTERM; what it has saved is uploaded."""
     script = "echo half > /opt/ml/model/half; trap 'exit 0' TERM; while true; do sleep 0.2; done"
-    world.apply(training_job("endless", maxRuntime="10s", **shell(script)))
+    world.apply(training_job("endless", maxRuntime="30s", **shell(script)))
     world.wait_reason("trainingjob", "endless", "MaxRuntimeExceeded")
-    status = world.get("trainingjob", "endless")["status"]
+    status = world.status("trainingjob", "endless")
     assert status["phase"] == "Stopped"
     assert model_files(world, "e2e/endless/output/model.tar.gz")["half"] == b"half\n"
 
 
 def test_suspend_must_stop_and_resume_start_over(world: World) -> None:
     """suspend: true ends the pods, and is no completion though the algorithm ends with 0; false starts over."""
-    script = "trap 'exit 0' TERM; while [ ! -e /opt/ml/input/data/train/rows.csv ]; do sleep 0.2; done; sleep 5 & wait; train"
-    world.apply(training_job("pausing", suspend=True, **shell(script)))
+    # It goes on for as long as its data lacks a file, which is there only at the second start.
+    script = "trap 'exit 0' TERM; while [ ! -e /opt/ml/input/data/train/more.csv ]; do sleep 0.2; done; train"
+    put_rows(world, "own-image/pausing/rows.csv")
+    channel = {"name": "train", "uri": f"s3://{BUCKET}/own-image/pausing", "contentType": "text/csv"}
+    world.apply(training_job("pausing", suspend=True, channels=[channel], **shell(script)))
     world.wait_reason("trainingjob", "pausing", "Suspended")
     assert world.pods(training_job="pausing") == []
     world.kubectl("patch", "trainingjob", "pausing", "--type=merge", "-p", '{"spec":{"suspend":false}}')
     world.wait_reason("trainingjob", "pausing", "Training")
     world.kubectl("patch", "trainingjob", "pausing", "--type=merge", "-p", '{"spec":{"suspend":true}}')
     world.wait_reason("trainingjob", "pausing", "Suspended")
+    put_rows(world, "own-image/pausing/more.csv")
     world.kubectl("patch", "trainingjob", "pausing", "--type=merge", "-p", '{"spec":{"suspend":false}}')
     world.wait_reason("trainingjob", "pausing", "Completed")
 
