@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from devcluster.controlplane import ControlPlane
-from tests.integration.kube import Kube
+from devcluster.errors import DevclusterError
+from tests.integration.kube import Kube, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINING = "trainingjobs,modelendpoints,jobs,deployments,services,pods"
@@ -37,7 +38,19 @@ def apiserver(control_plane: ControlPlane) -> ControlPlane:
 def crds(control_plane: ControlPlane) -> None:
     """Our CRDs, applied once and established."""
     control_plane.kubectl("apply", "-f", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", str(ROOT / "crds"))
+    wait_for(lambda: _serves_ours(control_plane), "the API server to serve our kinds")
+
+
+def _serves_ours(control_plane: ControlPlane) -> bool:
+    """Whether our kinds can be listed and explained: a moment after their CRDs are Established."""
+    try:
+        control_plane.kubectl("get", "trainingjobs,modelendpoints", "--all-namespaces")
+        for kind in ("trainingjobs", "modelendpoints"):
+            control_plane.kubectl("explain", f"{kind}.spec")
+    except DevclusterError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

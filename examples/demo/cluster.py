@@ -1,9 +1,12 @@
 """The cluster the demo runs on, whoever made it: kubectl, helm, the objects in it, and ways to its Services."""
 
 import json
+import os
+import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,18 +110,23 @@ class Cluster:
     @contextmanager
     def port_forward(self, service: str, *, namespace: str, port: int) -> Iterator[str]:
         """Yield a base URL that reaches one pod of a Service for as long as the block runs."""
-        local = _free_port()
-        command = self.kubectl_command("port-forward", "-n", namespace, f"service/{service}", f"{local}:{port}")
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        # kubectl picks the local port: one picked here could be taken by the time it binds it.
+        command = self.kubectl_command("port-forward", "-n", namespace, f"service/{service}", f":{port}")
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT) as process,
+        ):
+
+            def forwarded() -> str | None:
+                over = process.poll() is not None
+                text = os.pread(said.fileno(), 65536, 0).decode(errors="replace")  # kubectl shares the file's position
+                found = re.search(r"^Forwarding from 127\.0\.0\.1:(\d+) ", text, re.MULTILINE)
+                if over:
+                    raise DemoError(f"kubectl port-forward to {namespace}/{service} ended: {text.strip()}")
+                return found[1] if found else None
+
             try:
-                wait_for(
-                    f"the port-forward to {namespace}/{service}",
-                    check=lambda: True if _listens("127.0.0.1", local) or process.poll() is not None else None,
-                    timeout=30,
-                )
-                if process.poll() is not None:
-                    said = process.stderr.read() if process.stderr else ""
-                    raise DemoError(f"kubectl port-forward to {namespace}/{service} ended: {said.strip()}")
+                local = wait_for(f"the port-forward to {namespace}/{service}", check=forwarded, timeout=30)
                 yield f"http://127.0.0.1:{local}"
             finally:
                 process.terminate()
@@ -179,10 +187,3 @@ def _listens(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

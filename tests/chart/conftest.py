@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.kube import wait_for
+
 CHART = Path(__file__).parents[2] / "charts" / "sagebrush"
 
 
@@ -72,7 +74,32 @@ def kubectl() -> Callable[..., subprocess.CompletedProcess[str]]:
     path = program("kubectl")
 
     def run(server: Any, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [path, f"--kubeconfig={server.kubeconfig}", *arguments]
+        # Not in the user's home, where what is known of an address would outlive the server there.
+        cache = f"--cache-dir={server.kubeconfig.parent / 'kubectl-cache'}"
+        command = [path, f"--kubeconfig={server.kubeconfig}", cache, *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def may(kubectl) -> Callable[..., bool]:
+    """Whether the API server lets somebody do something in a namespace."""
+
+    def ask(server: Any, verb: str, resource: str, *, namespace: str, who: str) -> bool:
+        answer = kubectl(server, "auth", "can-i", verb, resource, f"--namespace={namespace}", f"--as={who}")
+        assert answer.stdout.strip() in {"yes", "no"}, answer.stderr
+        return answer.stdout.strip() == "yes"
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def wait_may(may) -> Callable[..., None]:
+    """Returns once somebody may do something: the API server heeds a role a moment after it has taken it."""
+
+    def wait(server: Any, verb: str, resource: str, *, namespace: str, who: str) -> None:
+        what = f"{who} to be let {verb} {resource} in {namespace}"
+        wait_for(lambda: may(server, verb, resource, namespace=namespace, who=who), what)
+
+    return wait

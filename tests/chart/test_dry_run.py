@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+OPERATOR = "system:serviceaccount:ml-system:demo-sagebrush"
 VARIANTS = {
     "cluster-wide": [],
     "namespaced": ["--set=watch.namespaces={team-a,team-b}"],
@@ -65,31 +66,33 @@ def test_crds_must_outlive_the_release(apiserver, kubectl, helm, chart):
 
 
 @pytest.mark.usefixtures("crds", "namespaces")
-def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl, template):
+def test_namespaced_rights_must_end_at_the_watched_namespaces(apiserver, kubectl, template, may, wait_may):
     """The operator of a namespaced install can work in those namespaces, hold its lease, and do nothing elsewhere."""
     rendered = template("--set=watch.namespaces={team-a,team-b}", "--show-only=templates/rbac.yaml")
     assert kubectl(apiserver, "apply", "-f", "-", stdin=rendered.stdout).returncode == 0
 
-    def may(verb: str, resource: str, namespace: str) -> bool:
-        who = "--as=system:serviceaccount:ml-system:demo-sagebrush"
-        answer = kubectl(apiserver, "auth", "can-i", verb, resource, f"--namespace={namespace}", who)
-        assert answer.stdout.strip() in {"yes", "no"}, answer.stderr
-        return answer.stdout.strip() == "yes"
+    def denied(verb: str, resource: str, namespace: str) -> bool:
+        return not may(apiserver, verb, resource, namespace=namespace, who=OPERATOR)
 
+    # First what is granted, each by a role of its own, and then, when all are heeded, what is not.
     for namespace in ("team-a", "team-b"):
-        assert may("patch", "deployments.apps", namespace)
-        assert may("patch", "modelendpoints.sagebrush.dev", namespace)
-        assert not may("update", "modelendpoints.sagebrush.dev", namespace)
-        assert not may("delete", "modelendpoints.sagebrush.dev", namespace)
-        assert may("delete", "jobs.batch", namespace)
-        assert not may("delete", "deployments.apps", namespace)
-        assert not may("get", "secrets", namespace)
-        assert not may("delete", "pods", namespace)
-        assert not may("get", "leases.coordination.k8s.io/sagebrush-operator", namespace)
-    assert may("update", "leases.coordination.k8s.io/sagebrush-operator", "ml-system")
-    assert not may("update", "leases.coordination.k8s.io/another", "ml-system")
-    assert not may("list", "deployments.apps", "ml-system")
-    assert not may("list", "deployments.apps", "team-c")
+        for verb, resource in (
+            ("patch", "deployments.apps"),
+            ("patch", "modelendpoints.sagebrush.dev"),
+            ("delete", "jobs.batch"),
+        ):
+            wait_may(apiserver, verb, resource, namespace=namespace, who=OPERATOR)
+    wait_may(apiserver, "update", "leases.coordination.k8s.io/sagebrush-operator", namespace="ml-system", who=OPERATOR)
+    for namespace in ("team-a", "team-b"):
+        assert denied("update", "modelendpoints.sagebrush.dev", namespace)
+        assert denied("delete", "modelendpoints.sagebrush.dev", namespace)
+        assert denied("delete", "deployments.apps", namespace)
+        assert denied("get", "secrets", namespace)
+        assert denied("delete", "pods", namespace)
+        assert denied("get", "leases.coordination.k8s.io/sagebrush-operator", namespace)
+    assert denied("update", "leases.coordination.k8s.io/another", "ml-system")
+    assert denied("list", "deployments.apps", "ml-system")
+    assert denied("list", "deployments.apps", "team-c")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_notes_must_say_what_was_installed(apiserver, helm, chart, arguments, ex
 
 
 @pytest.mark.usefixtures("namespaces")
-def test_a_team_must_install_with_what_an_administrator_prepared(apiserver, kubectl, helm, template, chart):
+def test_a_team_must_install_with_what_an_administrator_prepared(apiserver, kubectl, helm, template, chart, wait_may):
     """Roles can be created only by somebody who holds the rights; with roles and CRDs there, a namespace's admin does the rest."""
     place = "--namespace=team-c"
     # What the built-in ClusterRole `admin` would grant; nobody fills that one in without a controller manager.
@@ -134,6 +137,7 @@ def test_a_team_must_install_with_what_an_administrator_prepared(apiserver, kube
     ):
         made = kubectl(apiserver, "create", *binding, place)
         assert made.returncode == 0, made.stderr
+    wait_may(apiserver, "create", "rolebindings.rbac.authorization.k8s.io", namespace="team-c", who="alice")
     roles = template("--set=watch.namespaces={team-c}", place, "--show-only=templates/rbac.yaml").stdout
 
     refused = kubectl(apiserver, "apply", "--as=alice", "-f", "-", stdin=roles)
@@ -157,10 +161,11 @@ def test_sagemaker_examples_must_be_taken(apiserver, kubectl, chart):
 
 
 @pytest.mark.usefixtures("crds", "namespaces")
-def test_operator_must_be_able_to_hold_an_object_and_to_make_none(apiserver, kubectl, template, chart):
+def test_operator_must_be_able_to_hold_an_object_and_to_make_none(apiserver, kubectl, template, chart, wait_may):
     """Server-side apply with the operator's rights puts a finalizer on and takes it away; it can't bring back what is gone."""
     rendered = template("--set=watch.namespaces={team-b}", "--show-only=templates/rbac.yaml")
     assert kubectl(apiserver, "apply", "-f", "-", stdin=rendered.stdout).returncode == 0
+    wait_may(apiserver, "patch", "trainingjobs.sagebrush.dev", namespace="team-b", who=OPERATOR)
     place = "--namespace=team-b"
     example = chart.parents[1] / "examples/kdd/sagemaker/training-job.yaml"
     created = kubectl(apiserver, "create", place, "-f", str(example), "--output=json")
@@ -170,7 +175,7 @@ def test_operator_must_be_able_to_hold_an_object_and_to_make_none(apiserver, kub
     def applied(name: str, *finalizers: str):
         body = {"apiVersion": "sagebrush.dev/v1alpha1", "kind": "TrainingJob"}
         manifest = json.dumps(body | {"metadata": {"name": name, "uid": uid, "finalizers": finalizers}})
-        who = ("--as=system:serviceaccount:ml-system:demo-sagebrush", "--field-manager=sagebrush")
+        who = (f"--as={OPERATOR}", "--field-manager=sagebrush")
         return kubectl(apiserver, "apply", "--server-side", "--validate=false", place, *who, "-f", "-", stdin=manifest)
 
     def held() -> list[str]:

@@ -20,6 +20,8 @@ WATCHED = {
     ("discovery.k8s.io", "endpointslices"): OWNED,
     ("", "pods"): {"list", "watch"},
     ("", "pods/log"): {"get"},
+    ("autoscaling", "horizontalpodautoscalers"): {"list"},
+    ("keda.sh", "scaledobjects"): {"list"},
     ("events.k8s.io", "events"): {"create"},
 }
 CLUSTER_WIDE = {

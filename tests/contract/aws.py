@@ -30,7 +30,7 @@ def client(url: str, service: str, *, key: str = "AKIDTEST", region: str = REGIO
     settings: dict[str, Any] = {
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         "parameter_validation": False,
-        "read_timeout": 10,
+        "read_timeout": 60,
     }
     return SESSION.client(
         service,

@@ -37,7 +37,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
             yield Control(json.loads(running.stdout.readline())["url"])
         finally:
             running.send_signal(signal.SIGTERM)
-            code = running.wait(10)
+            code = running.wait(60)
     assert 0 == code
 
 

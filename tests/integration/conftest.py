@@ -11,7 +11,16 @@ from tests.fakes.kubelet import Kubelet
 from tests.integration.kube import Kube
 from tests.integration.operator_process import OperatorProcess, Operators
 
+TEST_SECONDS = 900
+"""For a test and the fixtures that it is the first to need, where every wait takes long; a bound, not an expectation."""
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time for tests that start operators and wait for them on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import base64
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,11 @@ import yaml
 Manifest = dict[str, Any]
 T = TypeVar("T")
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 90.0
+"""Bound of a wait: generous, since it costs nothing while all goes well, and a busy machine needs it."""
 POLL_SECONDS = 0.05
+TOO_MANY_REQUESTS = 429
+"""Also of a kind whose CRD has just been made: "storage is (re)initializing"."""
 
 PLURALS = {
     "TrainingJob": ("/apis/sagebrush.dev/v1alpha1", "trainingjobs"),
@@ -31,6 +35,7 @@ PLURALS = {
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "Namespace": ("/api/v1", "namespaces"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
 }
@@ -67,18 +72,35 @@ class Kube:
     def call(
         self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", **query: str
     ) -> Manifest:
-        """One request; raises RefusedError with the API server's sentence."""
-        answer = self._pool.request(
-            method,
-            self._server + path + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else ""),
-            body=None if body is None else json.dumps(body),
-            headers={"Content-Type": content_type, "Accept": "application/json"},
-            timeout=30.0,
-        )
+        """One request, again while the API server has no time for it; raises RefusedError with its sentence."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            answer = self._pool.request(
+                method,
+                self._server + path + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else ""),
+                body=None if body is None else json.dumps(body),
+                headers={"Content-Type": content_type, "Accept": "application/json"},
+                timeout=WAIT_SECONDS,
+            )
+            if answer.status != TOO_MANY_REQUESTS or time.monotonic() > deadline:
+                break
+            time.sleep(POLL_SECONDS)
         document: Manifest = json.loads(answer.data or b"{}")
         if answer.status >= 300:
             raise RefusedError(answer.status, document.get("message", ""))
         return document
+
+    @contextmanager
+    def lines(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The lines of an answer as they come, such as a watch's; OSError where it does not begin, or breaks off."""
+        try:
+            answer = self._pool.request("GET", self._server + path, preload_content=False, timeout=WAIT_SECONDS)
+            try:
+                yield _lines(answer)
+            finally:
+                answer.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(str(error)) from error
 
     def create(self, manifest: Manifest, **query: str) -> Manifest:
         """Create, unknown fields refused, as kubectl does."""
@@ -136,14 +158,29 @@ class Kube:
         *,
         seconds: float = WAIT_SECONDS,
     ) -> Manifest:
-        """The object once it is there and *until* is true of it."""
+        """
+        The object once it is there and *until* is true of it.
+
+        Of an object that lacks a field that *until* looks at, it is not true yet: a status comes after its object, and field
+        by field.
+        """
+        lacking = ""
 
         def look() -> Manifest | None:
+            nonlocal lacking
             body = self.get(kind, namespace, name)
-            return body if body and until(body) else None
+            try:
+                lacking = ""
+                return body if body and until(body) else None
+            except KeyError as error:
+                lacking = f", which lacks {error}"
+                return None
 
         return wait_for(
-            look, f"{kind} {name}", seconds=seconds, otherwise=lambda: str(summary(self.get(kind, namespace, name)))
+            look,
+            f"{kind} {name}",
+            seconds=seconds,
+            otherwise=lambda: f"{summary(self.get(kind, namespace, name))}{lacking}",
         )
 
     def wait_ready(
@@ -153,13 +190,17 @@ class Kube:
 
         def told(body: Manifest) -> bool:
             ready = condition(body, "Ready")
-            return ready.get("reason") == reason and ready["observedGeneration"] == body["metadata"]["generation"]
+            return (ready["reason"], ready["observedGeneration"]) == (reason, body["metadata"]["generation"])
 
         return self.wait(kind, namespace, name, told, seconds=seconds)
 
     def wait_gone(self, kind: str, namespace: str | None, name: str) -> None:
         """Return once there is no such object; the garbage collector looks for new kinds only every 30 s."""
-        wait_for(lambda: self.get(kind, namespace, name) is None, f"the end of {kind} {name}", seconds=60)
+        wait_for(
+            lambda: self.get(kind, namespace, name) is None,
+            f"the end of {kind} {name}",
+            otherwise=lambda: str(self.get(kind, namespace, name)),
+        )
 
     def wait_pods(self, namespace: str, labels: str, count: int, *, revision: str | None = None) -> list[Manifest]:
         """The pods that the real controllers made, once there are this many that stay."""
@@ -172,7 +213,11 @@ class Kube:
             ]
             return (found,) if len(found) == count else None
 
-        return wait_for(look, f"{count} pods of {labels}")[0]
+        return wait_for(
+            look,
+            f"{count} pods of {labels}",
+            otherwise=lambda: str([pod["metadata"] for pod in self.find_all("Pod", namespace, labels)]),
+        )[0]
 
     def events(self, namespace: str, name: str) -> list[tuple[str, str, str]]:
         """Type, reason and note of the operator's events on the object."""
@@ -186,16 +231,17 @@ def wait_for(
     what: str,
     *,
     seconds: float = WAIT_SECONDS,
-    otherwise: Callable[[], str] = lambda: "",
+    otherwise: Callable[[], str] | None = None,
 ) -> T:
-    """What *look* returns once it is true; fails after *seconds*, saying what *otherwise* shows."""
+    """What *look* returns once it is true; fails after *seconds*, saying what *otherwise*, or else *look*, shows."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:g} s; last seen: {otherwise()}")
+            seen = otherwise() if otherwise else repr(found)
+            raise AssertionError(f"{what}: not within {seconds:g} s; last seen: {seen}")
         time.sleep(POLL_SECONDS)
 
 
@@ -203,6 +249,14 @@ def condition(body: Manifest | None, kind: str) -> Manifest:
     """The condition of this type, or an empty one."""
     conditions = ((body or {}).get("status") or {}).get("conditions", [])
     return next((c for c in conditions if c["type"] == kind), {})
+
+
+def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    rest = b""
+    for part in answer.stream(decode_content=True):
+        *whole, rest = (rest + part).split(b"\n")
+        yield from whole
+    yield rest
 
 
 def summary(body: Manifest | None) -> Any:

@@ -1,5 +1,6 @@
 """The real operator as a process of its own, as the chart starts it."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -15,15 +16,25 @@ from pathlib import Path
 
 from tests.integration.kube import wait_for
 
-START_SECONDS = 60.0  # importing everything takes seconds of a busy core
+START_SECONDS = 180.0  # importing everything takes seconds of a busy core
+END_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
+FIRST_PORT, PORTS_OF_A_WORKER = 15000, 500
+"""Below the ports that the kernel hands out to connections, which may take one between its choice and its use."""
+_ports = itertools.cycle(range(PORTS_OF_A_WORKER))
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this xdist worker's own range that nobody listens on; each is given out once in a round of the range."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % 20 * PORTS_OF_A_WORKER
+    for _ in range(PORTS_OF_A_WORKER):
+        port = first + (os.getpid() + next(_ports)) % PORTS_OF_A_WORKER
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an ended operator's connections don't count
+            probe.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError(f"no free port from {first} on")
 
 
 class OperatorProcess:
@@ -57,12 +68,32 @@ class OperatorProcess:
     def get(self, path: str) -> tuple[int, str]:
         """HTTP status and body; status 0 while nothing listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=ANSWER_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         except OSError as error:
             return 0, str(error)
+
+    def wait_said(self, words: str) -> None:
+        """Return once these words are in its log; fails with the log where the process has ended without them."""
+
+        def look() -> bool:
+            ended = self.process.poll() is not None
+            said = words in self.text()
+            assert said or not ended, f"ended with {self.process.returncode}:\n{self.text()[-3000:]}"
+            return said
+
+        wait_for(look, f"{words!r} of {self.name}", seconds=START_SECONDS, otherwise=lambda: self.text()[-3000:])
+
+    def answer(self, path: str) -> tuple[int, str]:
+        """HTTP status and body, as soon as it listens."""
+        return wait_for(
+            lambda: found if (found := self.get(path))[0] else None,
+            f"an answer of {self.name}",
+            seconds=START_SECONDS,
+            otherwise=lambda: self.text()[-3000:],
+        )
 
     def wait_ready(self) -> None:
         """Return once /readyz says yes; fails with the log where the process has ended."""
@@ -74,9 +105,9 @@ class OperatorProcess:
         wait_for(look, f"readiness of {self.name}", seconds=START_SECONDS, otherwise=lambda: self.text()[-3000:])
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of all samples of a metric that have these labels."""
+        """The sum of all samples of a metric that have these labels, as soon as the operator answers."""
         total = 0.0
-        for line in self.get("/metrics")[1].splitlines():
+        for line in self.answer("/metrics")[1].splitlines():
             match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
             if match and all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items()):
                 total += float(match[2])
@@ -89,9 +120,9 @@ class OperatorProcess:
     def kill(self) -> None:
         """SIGKILL: no farewell."""
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=END_SECONDS)
 
-    def stop(self, *, seconds: float = 15.0) -> tuple[int, float]:
+    def stop(self, *, seconds: float = END_SECONDS) -> tuple[int, float]:
         """SIGTERM; exit code and the seconds it took."""
         begun = time.monotonic()
         if self.process.poll() is None:

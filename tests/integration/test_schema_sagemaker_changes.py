@@ -2,6 +2,7 @@
 
 import pytest
 
+from sagebrush.api.sagemaker_training import SageMakerTraining
 from tests.integration.constraints import ROLE
 from tests.integration.kube import Kube, RefusedError
 from tests.integration.manifests import Manifest, changed, endpoint, training_job
@@ -28,11 +29,19 @@ CHANGES = {
 }
 IN_SAGEMAKER = {
     "roleArn": f"{ROLE}-2",
-    "deletionPolicy": "Retain",
     "tags": {"team": "a"},
     "spot": {"maxWait": "48h"},
     "checkpoint": {"uri": "s3://bucket/x"},
+    "enableNetworkIsolation": True,
+    "vpc": {"subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+    "volumeSizeGiB": 31,
+    "volumeKmsKeyId": "key",
+    "outputKmsKeyId": "key",
+    "encryptInterContainerTraffic": True,
+    "maximumRetryAttempts": 2,
 }
+PLACE = {"name", "region", "assumeRoleArn"}
+"""Never to be changed: test_place_must_not_change."""
 
 
 def job(name: str, namespace: str) -> Manifest:
@@ -58,8 +67,27 @@ def test_started_sagemaker_job_must_not_change(kube: Kube, namespace: str, field
         kube.apply(changed(job("begun", namespace), changes))
 
 
+def test_changes_of_a_started_job_must_be_tried_for_each_field():
+    """The table above has every field of spec.sageMaker but the one that may change, and those that never may."""
+    fields = {str(info.alias) for info in SageMakerTraining.model_fields.values()}
+    assert fields == IN_SAGEMAKER.keys() | PLACE | {"instanceType", "deletionPolicy"}
+
+
+@pytest.mark.parametrize("how", ["set", "unset", "whole"])
+def test_started_sagemaker_job_must_take_another_deletion_policy(kube: Kube, namespace: str, how: str):
+    """What becomes of a job in AWS is decided until it is deleted: set, taken back, and beside all that stays as it was."""
+    full = {**SAGEMAKER, **{field: value for field, value in IN_SAGEMAKER.items() if field != "maximumRetryAttempts"}}
+    before = changed(job("job", namespace), {SAGE: full if how == "whole" else SAGEMAKER})
+    kept = changed(before, {f"{SAGE}.deletionPolicy": "Retain"})
+    kube.apply(kept if how == "unset" else before)
+    kube.patch("TrainingJob", namespace, "job", STARTED, subresource="status")
+    kube.apply(before if how == "unset" else kept)
+    wanted = "Delete" if how == "unset" else "Retain"
+    assert kube.get("TrainingJob", namespace, "job")["spec"]["sageMaker"]["deletionPolicy"] == wanted
+
+
 def test_started_sagemaker_job_must_take_suspend(kube: Kube, namespace: str):
-    """Suspending is the one change that a started job takes."""
+    """Suspending is the one change that a started job takes, beside its deletionPolicy."""
     kube.apply(job("job", namespace))
     kube.patch("TrainingJob", namespace, "job", STARTED, subresource="status")
     kube.apply(changed(job("job", namespace), {"spec.suspend": True}))

@@ -76,6 +76,9 @@ def serverless() -> Cases:
     neither = "volumeSizeGiB and modelDownloadTimeout: remove them, a serverless endpoint has neither"
     table.refuse("serverless and a volume", {f"{SAGE}.volumeSizeGiB": 30}, f"{SAGE}: Invalid value", neither)
     table.refuse("serverless and a download", {f"{SAGE}.modelDownloadTimeout": "5m"}, f"{SAGE}: Invalid value", neither)
+    no_start = "spec.model.startupTimeout: remove it, nothing with instances serves spec.model"
+    table.refuse("serverless and a start", {"spec.model.startupTimeout": "5m"}, no_start)
+    table.take("serverless and the default start", {"spec.model.startupTimeout": "10m"})
     table.refuse("serverless and variants", {f"{SAGE}.variants": [*BLUE_GREEN]}, f"{SAGE}: Invalid value", NOT_ONE)
     return table
 
@@ -126,6 +129,15 @@ def variants() -> Cases:
     table.refuse("variant with two", {f"{one}.serverless": {}}, first, NOT_ONE_OF_TWO)
     bare = {**without, f"{one}.serverless": {"memorySizeInMb": 1024}}
     table.take("serverless variant", bare)
+    start = {"spec.model.startupTimeout": "5m"}
+    table.take("start of those with instances", {**bare, **start})
+    own = {f"{one}.model": MODEL, f"{path}.1": {"name": "b", "serverless": {}}}
+    words = "spec.model.startupTimeout: remove it, nothing with instances serves spec.model"
+    table.refuse("start of serverless variants only", {**own, **start}, words)
+    slow = {f"{one}.model": {**MODEL, "startupTimeout": "5m"}}
+    table.take("start of a variant", slow)
+    words = "model.startupTimeout: remove it from a serverless variant"
+    table.refuse("start of a serverless variant", {**bare, **slow}, first, words)
     table.refuse("serverless variant with a policy", {**bare, f"{one}.scaling": scaling()}, first, "remove scaling")
     table.refuse(
         "serverless variant with replicas", {**bare, f"{one}.replicas": 2}, first, "set serverless.maxConcurrency"

@@ -62,7 +62,7 @@ def cases(path: str) -> Cases:
     for field in ("scaleInCooldown", "scaleOutCooldown"):
         table.duration(f"{path}.{field}")
     rate = f"{path}.target.requestsPerMinute"
-    table.needed(rate)
+    table.refuse("no rate", {rate: GONE}, f"{where}.target", "give exactly one of requestsPerMinute")
     table.take("a request in two minutes", {rate: 0.5})
     table.refuse("target of 0", {rate: 0}, f"{where}.target.requestsPerMinute in body should be greater than 0")
     table.take("concurrency", {f"{own}.concurrentRequestsPerReplica": 0.5})
@@ -108,7 +108,7 @@ def step_policies(table: Cases, path: str) -> None:
     )
     table.take("in, by half", {f"{one}.steps": [{"upperBound": -0.5, "adjustment": -50}], f"{one}.threshold": -1.5})
     table.refuse(
-        "half a replica", {f"{one}.steps.0.adjustment": 0.5}, "steps[0].adjustment in body must be of type int64"
+        "half a replica", {f"{one}.steps.0.adjustment": 0.5}, "steps[0].adjustment in body must be of type integer"
     )
     table.duration(f"{one}.cooldown")
 

@@ -27,6 +27,11 @@ class ScaledClock:
         self._started = time.monotonic()
         self._jumped = 0.0
 
+    @property
+    def epoch(self) -> float:
+        """When it started, by the wall and by itself: who runs at its speed from then on agrees with it."""
+        return self._epoch
+
     def now(self) -> float:
         return self._epoch + self._jumped + (time.monotonic() - self._started) * self.speed
 

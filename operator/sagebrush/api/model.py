@@ -55,4 +55,4 @@ class Model(ApiModel):
     environment: Annotated[list[EnvVar], Field(max_length=100, json_schema_extra=list_map("name"))] = []
     """Extra environment variables of the serving container."""
     startup_timeout: Duration = "10m"
-    """Longest time a replica may take until /ping answers 200 (SageMaker's ContainerStartupHealthCheckTimeout)."""
+    """Longest time a replica may take until /ping answers 200 (SageMaker's ContainerStartupHealthCheckTimeout); not serverless."""

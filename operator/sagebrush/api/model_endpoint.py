@@ -17,7 +17,8 @@ from sagebrush.api.meta import (
 )
 from sagebrush.api.model import Model
 from sagebrush.api.sagemaker_hosting import Revision, SageMakerEndpointStatus, SageMakerHosting
-from sagebrush.api.scaling import Scaling, ScalingStatus
+from sagebrush.api.scaling import Scaling
+from sagebrush.api.scaling_status import ScalingStatus
 
 
 class ServiceSettings(ApiModel):
@@ -86,6 +87,14 @@ class ModelEndpointSpec(ApiModel):
         (
             "has(self.sageMaker) && has(self.sageMaker.serverless) && (has(self.scaling) || self.replicas != 1)",
             "spec.scaling and spec.replicas: a serverless endpoint scales by itself",
+        ),
+        (
+            "has(self.scaling) && has(self.scaling.source) && self.scaling.source == 'Pods'",
+            "spec.scaling.source: Pods is honoured by backend: Cluster only",
+        ),
+        (
+            "has(self.sageMaker) && self.model.startupTimeout != '10m' && (has(self.sageMaker.serverless) || has(self.sageMaker.variants) && self.sageMaker.variants.all(v, has(v.serverless) || has(v.model)))",
+            "spec.model.startupTimeout: remove it, nothing with instances serves spec.model",
         ),
     ]
     model_config = ConfigDict(

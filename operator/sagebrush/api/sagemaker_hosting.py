@@ -9,7 +9,8 @@ from sagebrush.api.aws import AwsLocation, InstanceType, KmsKey, S3Uri, limited,
 from sagebrush.api.aws_limits import LIMITS
 from sagebrush.api.meta import ApiModel, Duration, Text, described_in, list_map, rules
 from sagebrush.api.model import Model
-from sagebrush.api.scaling import Scaling, ScalingStatus
+from sagebrush.api.scaling import VariantScaling
+from sagebrush.api.scaling_status import ScalingStatus
 
 _ONE_COMPUTE = "has(self.instanceType) != has(self.serverless)"
 
@@ -38,6 +39,10 @@ class Variant(ApiModel):
             ),
             ("!has(self.scaling) || self.replicas == 1", "replicas is owned by scaling here: change its bounds"),
             (
+                "!has(self.serverless) || !has(self.model) || self.model.startupTimeout == '10m'",
+                "model.startupTimeout: remove it from a serverless variant",
+            ),
+            (
                 "!has(self.model) || !has(self.model.artifact) || self.model.artifact.uri.startsWith('s3://') && !has(self.model.artifact.sha256)",
                 "model.artifact: SageMaker takes s3:// only, and verifies no sha256",
             ),
@@ -60,7 +65,7 @@ class Variant(ApiModel):
     """No instances."""
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     """Number of instances where there is no scaling."""
-    scaling: Annotated[Scaling | None, Field(json_schema_extra=described_in("spec.scaling"))] = None
+    scaling: Annotated[VariantScaling | None, Field(json_schema_extra=described_in("spec.scaling"))] = None
     """Scaling policy of this variant, as in spec.scaling; a fixed number of instances when unset."""
 
 
@@ -227,6 +232,8 @@ class Revision(ApiModel):
     """Serving images of the models."""
     artifacts: Annotated[list[Text], Field(max_length=10)] = []
     """Artifacts of the models."""
+    configuration: Annotated[str, Field(max_length=16384)] | None = None
+    """What the configuration says, as JSON, to make it again."""
     created: datetime
     """When it was made."""
     collect_after: datetime | None = None

@@ -90,8 +90,6 @@ def _translated(node: Schema) -> Schema:
         if exclusive in node:
             out[inclusive] = node[exclusive]
             out[exclusive] = True
-    if out.get("type") == "integer":
-        out["format"] = "int64"
     return out
 
 

@@ -25,7 +25,7 @@ from sagebrush.api.training_inputs import Algorithm, Channel, Output
 
 
 class TrainingJobSpec(ApiModel):
-    """What to train, on what, and where the model goes. Once started, only suspend may change."""
+    """What to train, on what, and where the model goes. Once started, only suspend and sageMaker.deletionPolicy may change."""
 
     _cluster_refuses: ClassVar[list[tuple[str, str]]] = [
         (
@@ -221,14 +221,27 @@ _FROZEN_ONCE_STARTED = (
     "maxRuntime",
     "environment",
     "cluster",
-    "sageMaker",
 )
+_FREE_IN_SAGEMAKER = "deletionPolicy"
+"""What becomes of a job is decided when it is deleted."""
+_NOT_STARTED = "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
+
+
+def _same(field: str) -> str:
+    """Holds where both objects have the same there, or both have nothing."""
+    new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
+    return f"(has({new}) && has({old}) ? {new} == {old} : !has({new}) && !has({old}))"
 
 
 def _unchanged(field: str) -> str:
-    both = f"has(self.spec.{field}) && has(oldSelf.spec.{field})"
-    neither = f"!has(self.spec.{field}) && !has(oldSelf.spec.{field})"
-    return f"!has(oldSelf.status) || !has(oldSelf.status.startTime) || ({both} ? self.spec.{field} == oldSelf.spec.{field} : {neither})"
+    return f"{_NOT_STARTED} || {_same(field)}"
+
+
+def _unchanged_in_sagemaker() -> str:
+    fields = sorted(str(info.alias) for info in SageMakerTraining.model_fields.values())
+    parts = " && ".join(_same(f"sageMaker.{field}") for field in fields if field != _FREE_IN_SAGEMAKER)
+    neither = "!has(self.spec.sageMaker) && !has(oldSelf.spec.sageMaker)"
+    return f"{_NOT_STARTED} || (has(self.spec.sageMaker) && has(oldSelf.spec.sageMaker) ? {parts} : {neither})"
 
 
 class TrainingJob(ApiModel):
@@ -247,6 +260,10 @@ class TrainingJob(ApiModel):
             *(
                 (_unchanged(field), f"spec.{field} can't change once the job has started; create another TrainingJob")
                 for field in _FROZEN_ONCE_STARTED
+            ),
+            (
+                _unchanged_in_sagemaker(),
+                "spec.sageMaker can't change once the job has started; create another TrainingJob (deletionPolicy may change)",
             ),
         )
     )

@@ -2,8 +2,7 @@
 
 import io
 import tarfile
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import boto3
@@ -11,6 +10,8 @@ from botocore.config import Config
 
 from tests.integration.kube import Kube, Manifest, wait_for
 from tests.integration.operator_process import OperatorProcess, Operators
+from tests.sagemaker_simulator.audit import Entry
+from tests.sagemaker_simulator.bursts import Budget, bursts
 from tests.sagemaker_simulator.clock import ScaledClock
 from tests.sagemaker_simulator.simulator import Simulator
 
@@ -24,6 +25,9 @@ OWN_KEY = "AKIATESTER"
 """Access key of the tests' own calls, which tells them from the operator's."""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 CLUSTER_ID = "test-cluster"
+DEFAULT_BUDGET = Budget(rate=10.0, burst=20)
+JITTER_SECONDS = 2.0
+"""By so much of the wall's time calls may be late: two busy cores let a process stand still so long."""
 
 
 class Aws:
@@ -31,8 +35,11 @@ class Aws:
 
     def __init__(self, *, s3: str, speed: float = SPEED) -> None:
         self.s3_url = s3
-        self.speed, self.origin = speed, time.time()
-        self.simulator = Simulator(clock=ScaledClock(speed), s3_endpoint=s3, region=REGION)
+        clock = ScaledClock(speed)
+        self.speed, self.origin = speed, clock.epoch
+        self.simulator = Simulator(clock=clock, s3_endpoint=s3, region=REGION)
+        self.budgets: dict[str, Budget] = {}
+        """By access key: each operator that was started has one of its own."""
 
     def environment(self) -> dict[str, str]:
         """Variables of the operator: boto3 finds the simulator by them, and nothing else is changed."""
@@ -48,6 +55,8 @@ class Aws:
         self, operators: Operators, namespace: str, *flags: str, everywhere: bool = False, **environment: str
     ) -> OperatorProcess:
         """An operator of this namespace (or of all) that lives in the simulator's time; all else is as users have it."""
+        key = f"{CREDENTIALS['AWS_ACCESS_KEY_ID']}{len(self.budgets) + 1}"
+        self.budgets[key] = _budget(flags)
         return operators.start(
             f"--namespaces={'' if everywhere else namespace}",
             f"--cluster-id={CLUSTER_ID}",
@@ -55,7 +64,7 @@ class Aws:
             f"--aws-clock={self.speed:g}@{self.origin:.6f}",
             *flags,
             lease_namespace=namespace,
-            environment={**self.environment(), **environment},
+            environment={**self.environment(), "AWS_ACCESS_KEY_ID": key, **environment},
         )
 
     def client(self, service: str) -> Any:
@@ -69,6 +78,16 @@ class Aws:
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             config=Config(retries={"total_max_attempts": 1}),
         )
+
+    def bursts(self) -> list[str]:
+        """The calls by which operators went beyond their budgets."""
+        # Keys that STS gave out are some operator's, nobody knows whose.
+        loosest = max(self.budgets.values(), key=lambda each: (each.rate, each.burst), default=DEFAULT_BUDGET)
+
+        def budget_of(key: str) -> Budget | None:
+            return self.budgets.get(key) or (None if key == OWN_KEY else loosest)
+
+        return bursts(self.simulator.audit.calls(), budget_of=budget_of, jitter=JITTER_SECONDS * self.speed)
 
     def wait_clean(self) -> None:
         """Return once the account has nothing of ours any more: deletions take a moment there."""
@@ -89,6 +108,15 @@ class Aws:
             info.size = 2
             archive.addfile(info, io.BytesIO(b"{}"))
         return self.put(key, packed.getvalue())
+
+
+def _budget(flags: tuple[str, ...]) -> Budget:
+    """What an operator with these flags may call."""
+    given = dict(flag.removeprefix("--").split("=", 1) for flag in flags if "=" in flag)
+    return Budget(
+        rate=float(given.get("aws-calls-per-second", DEFAULT_BUDGET.rate)),
+        burst=int(given.get("aws-burst", DEFAULT_BUDGET.burst)),
+    )
 
 
 def training_job(name: str, namespace: str, *, sagemaker: Mapping[str, Any] | None = None, **spec: Any) -> Manifest:
@@ -126,6 +154,15 @@ def endpoint(name: str, namespace: str, *, sagemaker: Mapping[str, Any] | None =
             **spec,
         },
     }
+
+
+def over_budget(entries: Iterable[Entry], *, since: float, rate: float, burst: int) -> float:
+    """
+    By how many calls there were more, at any moment, than a full budget gave since then (virtual seconds); at most 0 is none.
+
+    Calls that were let go in time and arrive late, together, as they do on a busy machine, are within it.
+    """
+    return max(count - burst - rate * (each.virtual_time - since) for count, each in enumerate(entries, start=1))
 
 
 def uid(kube: Kube, body: Manifest) -> str:

@@ -93,17 +93,23 @@ def aws(s3: str, request: pytest.FixtureRequest) -> Iterator[Aws]:
         yield account
         note_operations(account)
         assert [] == account.simulator.audit.violations
+        assert [] == account.bursts()
 
 
 @pytest.fixture(scope="module")
-def shared_aws(s3: str) -> Iterator[Aws]:
-    """One account for all tests of a module, each of which keeps to its namespace: names there begin with it."""
-    account = Aws(s3=s3)
+def shared_aws(s3: str, request: pytest.FixtureRequest) -> Iterator[Aws]:
+    """
+    One account for all tests of a module, each of which keeps to its namespace: names there begin with it.
+
+    At the module's own SPEED, if it has one.
+    """
+    account = Aws(s3=s3, speed=getattr(request.module, "SPEED", SPEED))
     with account.simulator:
         account.put("train/part-0.csv")
         account.put_model()
         yield account
         note_operations(account)
+        assert [] == account.bursts()
 
 
 @pytest.fixture(scope="module")

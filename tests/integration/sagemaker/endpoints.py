@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.integration.kube import Kube, Manifest, condition, wait_for
+from tests.integration.kube import WAIT_SECONDS, Kube, Manifest, condition, wait_for
 from tests.integration.sagemaker.aws import BUCKET, Aws
 from tests.sagemaker_simulator.endpoint import Endpoint
 from tests.sagemaker_simulator.world import Region, Thing
@@ -12,15 +12,19 @@ LONG = 1e6
 """Virtual seconds: what takes so long does not end before a test says so."""
 QUICK = {"endpoint_creating": 60.0, "endpoint_updating": 60.0, "endpoint_draining": 10.0, "endpoint_scaling_out": 60.0}
 """Half a second of the wall for what takes minutes at AWS, for tests that don't look at the time between."""
+WAITS = (30, 120, 480)
+"""Virtual seconds before what failed is tried again, at the least: after the first failure, the second and the third."""
 CHANGES = ("Create*", "Update*", "Delete*", "Register*", "Deregister*", "Put*")
 
 
-def wait_reason(kube: Kube, namespace: str, reason: str, *, name: str = "kdd", seconds: float = 40) -> Manifest:
+def wait_reason(
+    kube: Kube, namespace: str, reason: str, *, name: str = "kdd", seconds: float = WAIT_SECONDS
+) -> Manifest:
     """The ModelEndpoint once its Ready condition has this reason for the present generation."""
     return kube.wait_ready("ModelEndpoint", namespace, name, reason, seconds=seconds)
 
 
-def wait_serving(kube: Kube, namespace: str, *, name: str = "kdd", seconds: float = 40) -> Manifest:
+def wait_serving(kube: Kube, namespace: str, *, name: str = "kdd", seconds: float = WAIT_SECONDS) -> Manifest:
     """The ModelEndpoint once it serves what its present generation says, and nothing is under way."""
 
     def served(body: Manifest) -> bool:
@@ -119,7 +123,7 @@ def models_of(aws: Aws, config: Thing, *, region: str | None = None) -> dict[str
     return {each["VariantName"]: models[each["ModelName"]] for each in config.request["ProductionVariants"]}
 
 
-def wait_status(aws: Aws, namespace: str, status: str, *, seconds: float = 20) -> Endpoint:
+def wait_status(aws: Aws, namespace: str, status: str, *, seconds: float = WAIT_SECONDS) -> Endpoint:
     """The namespace's endpoint in SageMaker once it has this status."""
 
     def look() -> Endpoint | None:
@@ -128,7 +132,14 @@ def wait_status(aws: Aws, namespace: str, status: str, *, seconds: float = 20) -
             endpoint = region_of(aws).endpoints[found[0]] if found else None
             return endpoint if endpoint is not None and endpoint.status == status else None
 
-    return wait_for(look, f"an endpoint in status {status}", seconds=seconds)
+    return wait_for(
+        look,
+        f"an endpoint in status {status}",
+        seconds=seconds,
+        otherwise=lambda: str(
+            {name: region_of(aws).endpoints[name].status for name in names(aws, namespace, "endpoint")}
+        ),
+    )
 
 
 def finish(aws: Aws, endpoint: Endpoint) -> None:
@@ -163,10 +174,15 @@ def looks(aws: Aws, namespace: str, operation: str = "DescribeEndpoint") -> int:
     return aws.simulator.audit.count(operation, resource=f"{namespace}-*")
 
 
-def wait_looks(aws: Aws, namespace: str, count: int, *, seconds: float = 20) -> None:
+def wait_looks(aws: Aws, namespace: str, count: int, *, seconds: float = WAIT_SECONDS) -> None:
     """Return once the operator has looked at the endpoint so many times more."""
     before = looks(aws, namespace)
-    wait_for(lambda: looks(aws, namespace) >= before + count, f"{count} more looks", seconds=seconds)
+    wait_for(
+        lambda: looks(aws, namespace) >= before + count,
+        f"{count} more looks",
+        seconds=seconds,
+        otherwise=lambda: f"{looks(aws, namespace) - before} looks",
+    )
 
 
 def counts(endpoint: Endpoint) -> dict[str, tuple[int, int]]:

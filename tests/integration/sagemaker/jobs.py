@@ -6,24 +6,28 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kube import Kube, Manifest, condition, wait_for
+from tests.integration.kube import WAIT_SECONDS, Kube, Manifest, condition, wait_for
 from tests.integration.sagemaker.aws import Aws
 from tests.sagemaker_simulator.training import TrainingJob
 
 LONG = 1e6
 """Virtual seconds: what takes so long does not end while a test looks."""
+UNHURRIED = 80_000.0
+"""Virtual seconds: training that does not end before a test says so, and then ends well: within the default maxRuntime."""
 SHORT = 20.0
 FINALIZER = "sagebrush.dev/sagemaker"
 
 
-def wait_phase(kube: Kube, namespace: str, phase: str, *, name: str = "kdd", seconds: float = 40) -> Manifest:
+def wait_phase(kube: Kube, namespace: str, phase: str, *, name: str = "kdd", seconds: float = WAIT_SECONDS) -> Manifest:
     """The TrainingJob once it is in this phase."""
     return kube.wait(
         "TrainingJob", namespace, name, lambda body: body.get("status", {}).get("phase") == phase, seconds=seconds
     )
 
 
-def wait_reason(kube: Kube, namespace: str, reason: str, *, name: str = "kdd", seconds: float = 40) -> Manifest:
+def wait_reason(
+    kube: Kube, namespace: str, reason: str, *, name: str = "kdd", seconds: float = WAIT_SECONDS
+) -> Manifest:
     """The TrainingJob once its Ready condition has this reason for the present generation."""
     return kube.wait_ready("TrainingJob", namespace, name, reason, seconds=seconds)
 
@@ -62,18 +66,28 @@ def jobs(aws: Aws, namespace: str, *, account: str | None = None, region: str | 
         return [job for job in found if job.tags.get("sagebrush.dev/namespace") == namespace]
 
 
-def wait_status(aws: Aws, namespace: str, secondary: str, *, seconds: float = 20) -> TrainingJob:
+def wait_status(aws: Aws, namespace: str, secondary: str, *, region: str | None = None) -> TrainingJob:
     """The namespace's one job in SageMaker once its secondary status is this."""
 
     def look() -> TrainingJob | None:
-        return next((job for job in jobs(aws, namespace) if job.secondary == secondary), None)
+        return next((job for job in jobs(aws, namespace, region=region) if job.secondary == secondary), None)
 
-    return wait_for(look, f"a job in status {secondary}", seconds=seconds, otherwise=lambda: str(seen(aws, namespace)))
+    return wait_for(look, f"a job in status {secondary}", otherwise=lambda: str(seen(aws, namespace, region=region)))
 
 
-def seen(aws: Aws, namespace: str) -> list[tuple[str, str, str]]:
+def finish(aws: Aws, job: TrainingJob) -> None:
+    """The phase in which the job is ends now."""
+    with aws.simulator.agenda.lock:
+        aws.simulator.agenda.catch_up()
+        following = job._next
+        assert following is not None
+        following.cancel()
+        following.action()
+
+
+def seen(aws: Aws, namespace: str, *, region: str | None = None) -> list[tuple[str, str, str]]:
     """Name and both statuses of each of the namespace's jobs in SageMaker."""
-    return [(job.name, job.primary, job.secondary) for job in jobs(aws, namespace)]
+    return [(job.name, job.primary, job.secondary) for job in jobs(aws, namespace, region=region)]
 
 
 def codes(aws: Aws, operation: str, namespace: str) -> list[str]:

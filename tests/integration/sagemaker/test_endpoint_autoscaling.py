@@ -1,65 +1,22 @@
 """Scaling by AWS itself: what is registered is what the spec says, kept in step, never undone, and let go at the end."""
 
-from typing import Any
-
 import pytest
 
-from tests.integration.kube import Kube, Manifest, condition, wait_for
+from tests.integration.kube import Kube, wait_for
+from tests.integration.sagemaker.autoscaling import STEP, alarms, operations, scaling, targets, wait_registered
 from tests.integration.sagemaker.aws import Aws, endpoint
 from tests.integration.sagemaker.endpoints import (
     codes,
     counts,
     edit,
     new_model,
-    region_of,
     the_endpoint,
     wait_gone,
     wait_looks,
     wait_serving,
 )
-from tests.sagemaker_simulator.autoscaling import ScalableTarget
 
 pytestmark = pytest.mark.usefixtures("shared_operator", "quick")
-
-ENGINE = "ApplicationAutoScaling"
-STEP = {
-    "name": "spike",
-    "metricName": "Invocations",
-    "threshold": 1000,
-    "evaluationPeriods": 2,
-    "steps": [{"lowerBound": 0, "adjustment": 2}],
-    "cooldown": "2m",
-}
-
-
-def scaling(**policy: Any) -> Manifest:
-    """Left to AWS; *policy* replaces fields."""
-    return {"engine": ENGINE, "minReplicas": 1, "maxReplicas": 4, "target": {"requestsPerMinute": 600}, **policy}
-
-
-def wait_registered(aws: Aws, kube: Kube, namespace: str) -> ScalableTarget:
-    """The scalable target of the only variant, once all is in step."""
-    kube.wait(
-        "ModelEndpoint",
-        namespace,
-        "kdd",
-        lambda body: (
-            condition(body, "ScalingActive").get("status") == "True"
-            and condition(body, "ScalingActive")["observedGeneration"] == body["metadata"]["generation"]
-        ),
-    )
-    (target,) = targets(aws, namespace)
-    return target
-
-
-def targets(aws: Aws, namespace: str) -> list[ScalableTarget]:
-    """What is registered of the namespace's endpoints."""
-    return [each for each in region_of(aws).targets.values() if each.endpoint.startswith(f"{namespace}-")]
-
-
-def alarms(aws: Aws, namespace: str) -> dict[str, Any]:
-    """Our own alarms."""
-    return {name: alarm for name, alarm in region_of(aws).alarms.items() if name.startswith(f"sagebrush/{namespace}-")}
 
 
 def test_what_is_registered_must_be_what_the_spec_says(shared_aws: Aws, kube: Kube, namespace: str):
@@ -164,13 +121,6 @@ def test_what_aws_scales_must_not_be_undone(shared_aws: Aws, kube: Kube, namespa
     shared_aws.simulator.traffic.set(name, 0.0)
 
 
-def operations(aws: Aws, namespace: str) -> list[str]:
-    """What was done to the endpoint and its registration, in this order."""
-    wanted = {"UpdateEndpoint", "RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy"}
-    every = aws.simulator.audit.calls()
-    return [each.operation for each in every if each.operation in wanted and f"{namespace}-" in each.resource]
-
-
 def test_other_instance_type_must_be_deregistered_for(shared_aws: Aws, kube: Kube, namespace: str):
     """AWS refuses to change the type of a registered variant: out of scaling, updated, and in again as it was."""
     kube.apply(endpoint("kdd", namespace, scaling=scaling()))
@@ -195,7 +145,7 @@ def test_engine_that_is_no_more_must_let_go(shared_aws: Aws, kube: Kube, namespa
     edit(kube, namespace, {"scaling": None, "replicas": 1})
     wait_for(lambda: not targets(shared_aws, namespace), "the end of the registration")
     wait_for(lambda: counts(the_endpoint(shared_aws, namespace)) == {"AllTraffic": (1, 1)}, "one instance")
-    assert {} == alarms(shared_aws, namespace)
+    wait_for(lambda: not alarms(shared_aws, namespace), "the end of the alarm")
 
 
 @pytest.mark.parametrize("operation", ["RegisterScalableTarget", "PutScalingPolicy"])

@@ -94,7 +94,7 @@ def test_failed_endpoint_must_be_deleted(shared_aws: Aws, kube: Kube, namespace:
     slow(shared_aws, monkeypatch, ping_launches=0.01, endpoint_deleting=20)
     shared_aws.simulator.faults.add("fail_ping", resource=f"{namespace}-*", times=None)
     kube.apply(endpoint("kdd", namespace))
-    wait_reason(kube, namespace, "EndpointFailed", seconds=60)
+    wait_reason(kube, namespace, "EndpointFailed")
     made = codes(shared_aws, "CreateEndpoint", namespace)
     kube.delete("ModelEndpoint", namespace, "kdd")
     wait_gone(shared_aws, kube, namespace)

@@ -21,7 +21,6 @@ from tests.integration.sagemaker.endpoints import (
     the_endpoint,
     things,
     wait_events,
-    wait_gone,
     wait_reason,
     wait_serving,
 )
@@ -172,50 +171,6 @@ def test_change_must_be_made_once_whatever_becomes_of_a_call(
     wait_serving(kube, namespace)
     told = codes(shared_aws, operation, namespace)
     assert ([] if FAULTS[fault] else ["OK"]) == told[1:]
-
-
-SEEN_AFTER_SECONDS = 25
-"""Less than the operator waits for, with room for a busy machine, on which a tenth of a second is twelve here."""
-
-
-@pytest.mark.parametrize("kind", ["model", "endpoint-config", "endpoint", "*"])
-@pytest.mark.parametrize("lost", [False, True])
-def test_what_is_not_shown_yet_must_not_be_made_twice(
-    shared_aws: Aws, kube: Kube, namespace: str, kind: str, lost: bool
-):
-    """AWS may not show for a while what it has just made: it is waited for, and neither taken for lost nor for another's."""
-    faults = shared_aws.simulator.faults
-    faults.add("eventual_consistency", of=kind, seconds=SEEN_AFTER_SECONDS)
-    try:
-        if lost:
-            for operation in CREATES:
-                faults.add("lost_reply", operation=operation, resource=f"{namespace}-*")
-        kube.apply(endpoint("kdd", namespace))
-        wait_serving(kube, namespace)
-        edit(kube, namespace, new_model(shared_aws, 1))
-        wait_serving(kube, namespace)
-    finally:
-        faults.clear("eventual_consistency")
-    assert 5 == len(things(shared_aws, namespace)), things(shared_aws, namespace)
-    done = "ConnectionLost" if lost else "OK"
-    made = codes(shared_aws, "CreateEndpoint", namespace)
-    assert 1 == made.count(done)
-    assert set(made[1:]) <= {"ValidationException"}
-    assert ["OK"] == [code for code in codes(shared_aws, "UpdateEndpoint", namespace) if code == "OK"]
-    assert not {"NameConflict", "InvalidSpec", "Recreating"} & set(reasons(kube, namespace))
-
-
-@pytest.mark.parametrize("moment", ["CreateEndpointConfig", "CreateEndpoint"])
-def test_object_deleted_before_it_is_shown_must_leave_nothing(shared_aws: Aws, kube: Kube, namespace: str, moment: str):
-    """Deleted while AWS doesn't show what was made, the object waits for it: let go, it would be nobody's."""
-    shared_aws.simulator.faults.add("eventual_consistency", of="*", seconds=SEEN_AFTER_SECONDS)
-    try:
-        kube.apply(endpoint("kdd", namespace))
-        wait_for(lambda: "OK" in codes(shared_aws, moment, namespace), "the call")
-        kube.delete("ModelEndpoint", namespace, "kdd")
-        wait_gone(shared_aws, kube, namespace)
-    finally:
-        shared_aws.simulator.faults.clear("eventual_consistency")
 
 
 @pytest.mark.parametrize("operation", ["DescribeEndpoint", "DescribeModel", "DescribeEndpointConfig", "ListTags"])

@@ -1,7 +1,5 @@
 """Older revisions: kept for a rollback by one field, collected in two steps, and never while something needs them."""
 
-from typing import Any
-
 import pytest
 
 from tests.integration.kube import Kube, wait_for
@@ -129,14 +127,19 @@ def test_revision_must_stay_while_the_endpoint_may_go_back_to_it(
     wait_for(lambda: names(shared_aws, namespace, "endpoint-config") == [first], "the end of the failed one")
 
 
-def test_revision_that_comes_back_must_lose_its_mark(shared_aws: Aws, kube: Kube, namespace: str):
+def test_revision_that_comes_back_must_lose_its_mark(
+    shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+):
     """Marked, and then wanted again before its time: it is not removed."""
     manifest = endpoint("kdd", namespace, sagemaker={"revisionHistoryLimit": 0})
     kube.apply(manifest)
     first = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
+    slow(shared_aws, monkeypatch, endpoint_updating=LONG)
     edit(kube, namespace, new_model(shared_aws, 1))
     wait_reason(kube, namespace, "Updating")
     kube.apply(manifest)
+    slow(shared_aws, monkeypatch, endpoint_updating=60)
+    finish(shared_aws, wait_status(shared_aws, namespace, "Updating"))
     wait_serving(kube, namespace)
     wait_for(lambda: names(shared_aws, namespace, "endpoint-config") == [first], "the end of the other one")
     assert 0 == shared_aws.simulator.audit.count("DeleteEndpointConfig", resource=first)
@@ -155,19 +158,88 @@ def test_model_of_two_revisions_must_outlive_one(shared_aws: Aws, kube: Kube, na
     assert [] == codes(shared_aws, "DeleteModel", namespace)
 
 
-def test_configuration_deleted_behind_our_back_must_be_said_when_it_matters(
+def delete_behind(aws: Aws, config: str) -> None:
+    """Somebody tidies up; AWS lets a configuration in use go without a word."""
+    with aws.simulator.agenda.lock:
+        aws.simulator.agenda.catch_up()
+        del region_of(aws).endpoint_configs[config]
+
+
+def test_configuration_deleted_behind_our_back_must_be_made_again_for_the_update(
     shared_aws: Aws, kube: Kube, namespace: str
 ):
-    """AWS lets a configuration in use go without a word, and refuses the next update: AWS' sentence is told, nothing is lost."""
+    """AWS takes no update from a configuration that is no more: it is made again first, the same by name and content."""
     kube.apply(endpoint("kdd", namespace))
     first = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
-    with shared_aws.simulator.agenda.lock:
-        lost: dict[str, Any] = {first: region_of(shared_aws).endpoint_configs.pop(first)}
+    before = the_config(shared_aws, namespace)
+    delete_behind(shared_aws, first)
     edit(kube, namespace, new_model(shared_aws, 1))
-    body = kube.wait(
-        "ModelEndpoint", namespace, "kdd", lambda body: first in message(body) and "Could not" in message(body)
-    )
-    assert "Reconciling" == standing(body)[0]
-    with shared_aws.simulator.agenda.lock:
-        region_of(shared_aws).endpoint_configs.update(lost)
+    body = wait_serving(kube, namespace)
+    assert first != body["status"]["sageMaker"]["endpointConfig"]
+    after = region_of(shared_aws).endpoint_configs[first]
+    assert (before.request, before.tags) == (after.request, after.tags)
+    assert ["OK"] == codes(shared_aws, "UpdateEndpoint", namespace), "none was tried in vain"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_pinned_configuration_deleted_behind_our_back_must_be_made_again_or_told(
+    shared_aws: Aws, kube: Kube, namespace: str, known: bool
+):
+    """A rollback by one field makes it again from what status keeps; where status doesn't, Stalled says what to do."""
+    kube.apply(endpoint("kdd", namespace))
+    first = wait_serving(kube, namespace)["status"]
+    config = first["sageMaker"]["endpointConfig"]
+    edit(kube, namespace, {"sageMaker": {"instanceType": "ml.m5.xlarge"}, **new_model(shared_aws, 1)})
+    second = wait_serving(kube, namespace)["status"]["revision"]
+    delete_behind(shared_aws, config)
+    if not known:
+        forget_content(kube, namespace)
+    edit(kube, namespace, {"sageMaker": {"revision": first["revision"]}})
+    if known:
+        wait_serving(kube, namespace)
+        assert config == the_config(shared_aws, namespace).name
+        assert ["OK"] * 2 == codes(shared_aws, "UpdateEndpoint", namespace)
+        return
+    body = wait_reason(kube, namespace, "RevisionNotFound")
+    assert ("Stalled", "RevisionNotFound") == standing(body)
+    assert f"no endpoint configuration {config}, and what it said isn't known; name one of {second}" in message(body)
+    wait_looks(shared_aws, namespace, 2)
+    assert ["OK"] == codes(shared_aws, "UpdateEndpoint", namespace)
+    edit(kube, namespace, {"sageMaker": {"revision": None}})
     wait_serving(kube, namespace)
+
+
+def forget_content(kube: Kube, namespace: str) -> None:
+    """Status as an older version wrote it, without what configurations say."""
+
+    def forgotten() -> bool:
+        body = kube.get("ModelEndpoint", namespace, "kdd")
+        assert body is not None
+        kept = [{key: each[key] for key in each if key != "configuration"} for each in body["status"]["revisions"]]
+        return all("configuration" not in each for each in body["status"]["revisions"]) or not kube.patch(
+            "ModelEndpoint", namespace, "kdd", {"status": {"revisions": kept}}, subresource="status"
+        )
+
+    wait_for(forgotten, "a status without contents")
+
+
+def test_configuration_in_service_that_nobody_knows_must_stall_updates(shared_aws: Aws, kube: Kube, namespace: str):
+    """No update is tried in vain and none for ever: Stalled says what to do, and doing it makes the configuration again."""
+    kube.apply(endpoint("kdd", namespace))
+    first = wait_serving(kube, namespace)["status"]
+    config = first["sageMaker"]["endpointConfig"]
+    delete_behind(shared_aws, config)
+    # The spec's own revision is known from the spec, so that what is pinned must be another one's.
+    forget_content(kube, namespace)
+    edit(kube, namespace, new_model(shared_aws, 1))
+    body = wait_reason(kube, namespace, "RevisionNotFound")
+    assert ("Stalled", "RevisionNotFound") == standing(body)
+    assert f"somebody deleted endpoint configuration {config}" in message(body)
+    wait_looks(shared_aws, namespace, 2)
+    assert [] == codes(shared_aws, "UpdateEndpoint", namespace)
+    kube.apply(endpoint("kdd", namespace))
+    wait_serving(kube, namespace)
+    wait_for(lambda: config in names(shared_aws, namespace, "endpoint-config"), "the configuration")
+    edit(kube, namespace, new_model(shared_aws, 1))
+    wait_serving(kube, namespace)
+    assert ["OK"] == codes(shared_aws, "UpdateEndpoint", namespace)

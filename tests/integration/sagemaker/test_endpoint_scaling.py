@@ -56,12 +56,11 @@ def load(prometheus: FakePrometheus, namespace: str, rate: float, instances: int
     prometheus.load(namespace, "kdd", requests_per_minute=rate, pods=pods)
 
 
-def wait_count(aws: Aws, namespace: str, count: int, *, seconds: float = 20) -> None:
+def wait_count(aws: Aws, namespace: str, count: int) -> None:
     """Return once so many instances serve."""
     wait_for(
         lambda: counts(the_endpoint(aws, namespace)) == {"AllTraffic": (count, count)},
         f"{count} instances",
-        seconds=seconds,
         otherwise=lambda: str(counts(the_endpoint(aws, namespace))),
     )
 
@@ -129,7 +128,7 @@ def test_article_must_scale_to_three_and_to_five(
     assert {"AllTraffic": (5, 5)} == counts(the_endpoint(aws, namespace))
     prometheus.mode = "series"
     load(prometheus, namespace, 600, 5)
-    wait_count(aws, namespace, 1, seconds=30)
+    wait_count(aws, namespace, 1)
     assert ["OK"] * 3 == codes(aws, "UpdateEndpointWeightsAndCapacities", namespace)
     changes = kube.wait(
         "ModelEndpoint", namespace, "kdd", lambda body: len(body["status"]["scaling"].get("decisions", [])) == 3

@@ -12,18 +12,20 @@ from tests.integration.sagemaker.endpoints import (
     finish,
     message,
     models_of,
-    reasons,
     standing,
     the_config,
     the_endpoint,
     things,
+    wait_events,
     wait_gone,
     wait_looks,
     wait_reason,
     wait_serving,
     wait_status,
 )
-from tests.integration.sagemaker.jobs import SHORT, plan_jobs, slow
+from tests.integration.sagemaker.jobs import SHORT, UNHURRIED, plan_jobs, slow
+from tests.integration.sagemaker.jobs import finish as finish_job
+from tests.integration.sagemaker.jobs import wait_status as wait_job
 
 pytestmark = pytest.mark.usefixtures("shared_operator", "quick")
 
@@ -66,7 +68,7 @@ def test_endpoint_must_serve_and_leave_nothing(
     wait_gone(shared_aws, kube, namespace)
     made = ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
     assert [*made, "DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"] == changes(shared_aws, namespace)
-    assert {"Creating", "Serving"} <= set(reasons(kube, namespace))
+    wait_events(kube, namespace, "Creating", "Serving")
 
 
 def test_manifest_must_reach_aws_as_written(shared_aws: Aws, kube: Kube, namespace: str):
@@ -199,7 +201,7 @@ def test_endpoint_must_serve_what_its_job_trains(shared_aws: Aws, kube: Kube, na
     """Applied together, the endpoint waits for its job without a call, then serves its artifact with its image."""
     algorithm, image = SOURCES[source]
     region = source if source in {"us-east-1", "eu-west-1"} else "us-east-1"
-    plan_jobs(shared_aws, namespace, duration=300)
+    plan_jobs(shared_aws, namespace, duration=UNHURRIED)
     place = {"region": region}
     kube.apply(endpoint("kdd", namespace, model={"trainingJobRef": {"name": "kdd"}}, sagemaker=place))
     body = wait_reason(kube, namespace, "TrainingJobNotFound")
@@ -207,6 +209,7 @@ def test_endpoint_must_serve_what_its_job_trains(shared_aws: Aws, kube: Kube, na
     kube.apply(training_job("kdd", namespace, sagemaker=place, algorithm=algorithm))
     wait_reason(kube, namespace, "WaitingForTrainingJob")
     assert [] == things(shared_aws, namespace, region=region)
+    finish_job(shared_aws, wait_job(shared_aws, namespace, "Training", region=region))
     body = wait_serving(kube, namespace)
     (model,) = models_of(shared_aws, the_config(shared_aws, namespace, region=region), region=region).values()
     container = model.request["PrimaryContainer"]

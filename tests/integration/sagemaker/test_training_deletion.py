@@ -10,8 +10,10 @@ from tests.integration.sagemaker.jobs import (
     FINALIZER,
     LONG,
     SHORT,
+    UNHURRIED,
     codes,
     edit,
+    finish,
     jobs,
     message,
     plan_jobs,
@@ -36,9 +38,14 @@ IN_PROGRESS = {
 }
 
 
-def wait_deleting(kube: Kube, namespace: str) -> Manifest:
-    """The object once it says that it is being deleted."""
-    return kube.wait("TrainingJob", namespace, "kdd", lambda body: standing(body) == ("Reconciling", "Deleting"))
+def wait_deleting(kube: Kube, namespace: str, word: str = "") -> Manifest:
+    """The object once it says that it is being deleted, with this word."""
+    return kube.wait(
+        "TrainingJob",
+        namespace,
+        "kdd",
+        lambda body: standing(body) == ("Reconciling", "Deleting") and word in message(body),
+    )
 
 
 @pytest.mark.parametrize("status", IN_PROGRESS)
@@ -46,7 +53,7 @@ def test_deletion_must_stop_what_is_in_progress(
     shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch, status: str
 ):
     """A job in progress can't be deleted: it is stopped, waited for with Deleting shown, deleted, and then let go."""
-    slow(shared_aws, monkeypatch, training_stopping=90, **IN_PROGRESS[status])
+    slow(shared_aws, monkeypatch, training_stopping=LONG, **IN_PROGRESS[status])
     outcome: dict[str, Any] = {"interruptions": 1, "duration": SHORT} if status == "Interrupted" else {"duration": LONG}
     plan_jobs(shared_aws, namespace, pending=LONG if status == "Pending" else 0, **outcome)
     spot = {"spot": {"maxWait": "30m"}} if status == "Interrupted" else {}
@@ -55,6 +62,7 @@ def test_deletion_must_stop_what_is_in_progress(
     kube.delete("TrainingJob", namespace, "kdd")
     body = wait_deleting(kube, namespace)
     assert [FINALIZER] == body["metadata"]["finalizers"]
+    finish(shared_aws, wait_status(shared_aws, namespace, "Stopping"))
     wait_gone(shared_aws, kube, namespace)
     assert ["OK"] == codes(shared_aws, "StopTrainingJob", namespace)
     assert ["OK"] == codes(shared_aws, "DeleteTrainingJob", namespace)
@@ -65,14 +73,15 @@ def test_deletion_must_wait_for_a_job_that_is_stopping(
     shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
 ):
     """What stops already isn't stopped again: SageMaker would refuse it."""
-    slow(shared_aws, monkeypatch, training_stopping=180)
+    slow(shared_aws, monkeypatch, training_stopping=LONG)
     plan_jobs(shared_aws, namespace, duration=LONG)
     kube.apply(training_job("kdd", namespace))
     wait_phase(kube, namespace, "Training")
     edit(kube, namespace, {"suspend": True})
-    wait_status(shared_aws, namespace, "Stopping")
+    job = wait_status(shared_aws, namespace, "Stopping")
     kube.delete("TrainingJob", namespace, "kdd")
-    assert "Stopping" in message(wait_deleting(kube, namespace))
+    wait_deleting(kube, namespace, "Stopping")
+    finish(shared_aws, job)
     wait_gone(shared_aws, kube, namespace)
     assert ["OK"] == codes(shared_aws, "StopTrainingJob", namespace)
     assert ["OK"] == codes(shared_aws, "DeleteTrainingJob", namespace)
@@ -97,20 +106,46 @@ def test_deletion_of_what_never_started_must_not_wait(shared_aws: Aws, kube: Kub
     kube.apply(training_job("kdd", namespace, suspend=True))
     kube.wait_ready("TrainingJob", namespace, "kdd", "Suspended")
     kube.delete("TrainingJob", namespace, "kdd")
-    wait_for(lambda: kube.get("TrainingJob", namespace, "kdd") is None, "its end", seconds=2)
+    wait_for(lambda: kube.get("TrainingJob", namespace, "kdd") is None, "its end")
     assert [] == codes(shared_aws, "*TrainingJob", namespace)[1:]
 
 
+@pytest.mark.parametrize("said", ["at first", "at last"])
 @pytest.mark.parametrize("phase", ["Training", "Completed"])
-def test_retained_job_must_outlive_its_object(shared_aws: Aws, kube: Kube, namespace: str, phase: str):
-    """deletionPolicy: Retain lets the object go at once, and the job goes on to its end."""
-    plan_jobs(shared_aws, namespace, duration=SHORT if phase == "Completed" else 600)
-    kube.apply(training_job("kdd", namespace, sagemaker={"deletionPolicy": "Retain"}))
+def test_retained_job_must_outlive_its_object(shared_aws: Aws, kube: Kube, namespace: str, phase: str, said: str):
+    """deletionPolicy: Retain lets the object go at once, and the job goes on to its end; it may be said late."""
+    plan_jobs(shared_aws, namespace, duration=SHORT if phase == "Completed" else UNHURRIED)
+    retain = {"deletionPolicy": "Retain"}
+    # AWS' longest: else the limit would come before the job's own end.
+    kube.apply(training_job("kdd", namespace, sagemaker=retain if said == "at first" else {}, maxRuntime="672h"))
     wait_phase(kube, namespace, phase)
+    if said == "at last":
+        edit(kube, namespace, {"sageMaker": retain})
     kube.delete("TrainingJob", namespace, "kdd")
-    wait_for(lambda: kube.get("TrainingJob", namespace, "kdd") is None, "the object's end", seconds=5)
+    wait_for(lambda: kube.get("TrainingJob", namespace, "kdd") is None, "the object's end")
+    if phase == "Training":
+        finish(shared_aws, wait_status(shared_aws, namespace, "Training"))
     job = wait_status(shared_aws, namespace, "Completed")
     assert [] == codes(shared_aws, "StopTrainingJob", namespace) + codes(shared_aws, "DeleteTrainingJob", namespace)
+    shared_aws.client("sagemaker").delete_training_job(TrainingJobName=job.name)
+
+
+def test_retaining_must_be_said_even_while_a_job_is_deleted(
+    shared_aws: Aws, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Who deleted too soon keeps the job: it is stopped by then, and stays in SageMaker as it is."""
+    slow(shared_aws, monkeypatch, training_stopping=LONG)
+    plan_jobs(shared_aws, namespace, duration=LONG)
+    kube.apply(training_job("kdd", namespace))
+    wait_phase(kube, namespace, "Training")
+    kube.delete("TrainingJob", namespace, "kdd")
+    job = wait_status(shared_aws, namespace, "Stopping")
+    wait_deleting(kube, namespace)
+    edit(kube, namespace, {"sageMaker": {"deletionPolicy": "Retain"}})
+    wait_for(lambda: kube.get("TrainingJob", namespace, "kdd") is None, "the object's end")
+    assert [] == codes(shared_aws, "DeleteTrainingJob", namespace)
+    assert [(job.name, "Stopping", "Stopping")] == seen(shared_aws, namespace)
+    finish(shared_aws, job)
     shared_aws.client("sagemaker").delete_training_job(TrainingJobName=job.name)
 
 

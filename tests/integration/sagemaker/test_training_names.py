@@ -13,18 +13,13 @@ from tests.integration.sagemaker.jobs import (
     jobs,
     message,
     plan_jobs,
-    reasons,
     seen,
     standing,
     wait_events,
-    wait_gone,
     wait_phase,
 )
 
 pytestmark = pytest.mark.usefixtures("shared_operator")
-
-NOT_SHOWN_SECONDS = 40
-"""For so long DescribeTrainingJob may not know a new job; less than the operator waits for it."""
 
 STRANGERS = {
     "nobody's": ({}, "no mark of Sagebrush"),
@@ -59,7 +54,7 @@ def test_job_of_another_must_never_be_touched(shared_aws: Aws, kube: Kube, names
     """A name that is taken is a conflict that says whose: nothing is stopped or deleted, and it ends with its cause."""
     tags, words = STRANGERS[owner]
     name = f"{namespace}-taken-{len(tags)}"
-    shared_aws.simulator.faults.add("training", resource=name, duration=600, times=1)
+    shared_aws.simulator.faults.add("training", resource=name, duration=LONG, times=1)
     stranger(shared_aws, name, tags)
     kube.apply(training_job("kdd", namespace, sagemaker={"name": name}))
     body = kube.wait_ready("TrainingJob", namespace, "kdd", "NameConflict")
@@ -106,40 +101,6 @@ def test_job_must_be_made_once_whatever_becomes_of_the_call(shared_aws: Aws, kub
     assert FAULTS[fault] == codes(shared_aws, "CreateTrainingJob", namespace)
     assert [(body["status"]["jobName"], "Completed", "Completed")] == seen(shared_aws, namespace)
     assert body["status"]["startTime"]
-
-
-@pytest.mark.parametrize("lost", [False, True])
-def test_job_that_is_not_shown_yet_must_not_be_made_twice(shared_aws: Aws, kube: Kube, namespace: str, lost: bool):
-    """DescribeTrainingJob may not know a new job for a while: that is neither a lost job nor a reason to make another."""
-    shared_aws.simulator.faults.add("eventual_consistency", of="training-job", seconds=NOT_SHOWN_SECONDS)
-    try:
-        plan_jobs(shared_aws, namespace, duration=SHORT)
-        if lost:
-            shared_aws.simulator.faults.add("lost_reply", operation="CreateTrainingJob", resource=f"{namespace}-*")
-        kube.apply(training_job("kdd", namespace))
-        body = wait_phase(kube, namespace, "Completed")
-    finally:
-        shared_aws.simulator.faults.clear("eventual_consistency")
-    made = codes(shared_aws, "CreateTrainingJob", namespace)
-    assert ("ConnectionLost" if lost else "OK") == made[0]
-    assert set(made[1:]) <= ({"ResourceInUse"} if lost else set())
-    assert "ValidationException" in codes(shared_aws, "DescribeTrainingJob", namespace)[1:], "it was not shown"
-    assert [(body["status"]["jobName"], "Completed", "Completed")] == seen(shared_aws, namespace)
-    assert not {"JobLost", "NameConflict"} & set(reasons(kube, namespace))
-
-
-def test_object_deleted_before_its_job_is_shown_must_not_leave_it(shared_aws: Aws, kube: Kube, namespace: str):
-    """Deleted while SageMaker doesn't show the job yet, the object waits for it: let go, the job would be nobody's."""
-    shared_aws.simulator.faults.add("eventual_consistency", of="training-job", seconds=NOT_SHOWN_SECONDS)
-    try:
-        plan_jobs(shared_aws, namespace, duration=LONG)
-        kube.apply(training_job("kdd", namespace))
-        wait_for(lambda: codes(shared_aws, "CreateTrainingJob", namespace), "the call")
-        kube.delete("TrainingJob", namespace, "kdd")
-        wait_gone(shared_aws, kube, namespace)
-    finally:
-        shared_aws.simulator.faults.clear("eventual_consistency")
-    assert ["OK"] == codes(shared_aws, "DeleteTrainingJob", namespace)
 
 
 def test_job_deleted_behind_our_back_must_be_reported(shared_aws: Aws, kube: Kube, namespace: str):

@@ -37,10 +37,10 @@ def field_schema(annotation: Any, default: Any = ...) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("annotation", "default", "expected"),
     [
-        (int | None, None, {"type": "integer", "format": "int64"}),
+        (int | None, None, {"type": "integer"}),
         (Annotated[float, Field(gt=0)], ..., {"type": "number", "minimum": 0, "exclusiveMinimum": True}),
         (Annotated[float, Field(lt=5)], ..., {"type": "number", "maximum": 5, "exclusiveMaximum": True}),
-        (Annotated[int, Field(multiple_of=8)], ..., {"type": "integer", "format": "int64", "multipleOf": 8}),
+        (Annotated[int, Field(multiple_of=8)], ..., {"type": "integer", "multipleOf": 8}),
         (Literal["one"], ..., {"type": "string", "enum": ["one"]}),
         (bool, False, {"type": "boolean", "default": False}),
         (list[str], [], {"type": "array", "items": {"type": "string"}}),

@@ -20,8 +20,10 @@ from sagebrush.core.sagemaker.endpoint_case import Lookups, Observed, case_of, w
 from sagebrush.core.sagemaker.endpoint_deletion import deletion_lookups
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory
+from sagebrush.core.scaling.facts import Signals
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.window import Reading
+from sagebrush.core.variant_scaling import ScalingFacts
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 ROLE = "arn:aws:iam::123456789012:role/execution"
@@ -171,7 +173,7 @@ class FakeAws:
 
     def _update_endpoint(self, given: Mapping[str, Any]) -> None:
         endpoint, name = self._changeable(), given["EndpointConfigName"]
-        if name not in self.configs:
+        if name not in self.configs or endpoint["EndpointConfigName"] not in self.configs:
             raise RefusedError(Problem.ABSENT)
         if not given.get("RetainAllVariantProperties"):
             self.violations.append("an update that resets counts")
@@ -278,6 +280,7 @@ class World:
     finalizer: bool = False
     gone: bool = False
     readings: dict[str, tuple[Reading, Reading]] = field(default_factory=dict)
+    rivals: dict[str, str] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
     jobs: dict[str, Any] = field(default_factory=dict)
     log_tail: tuple[str, ...] = ()
@@ -314,8 +317,10 @@ class World:
         observed = Observed(
             endpoint=found,
             jobs=self.jobs,
-            readings=self.readings,
-            histories=self.histories,
+            scaling={
+                name: ScalingFacts(Signals(*both), history=self.histories.get(name), rival=self.rivals.get(name, ""))
+                for name, both in self.readings.items()
+            },
             finalizer=self.finalizer,
             deleting_since=getattr(self, "deleted_at", None),
         )

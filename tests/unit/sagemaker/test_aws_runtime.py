@@ -9,7 +9,7 @@ import pytest
 
 from sagebrush.api.meta import Backend
 from sagebrush.api.model_endpoint import ModelEndpointStatus
-from sagebrush.api.scaling import ScalingStatus
+from sagebrush.api.scaling_status import ScalingStatus
 from sagebrush.core.conditions import Outlook, set_conditions, summary
 from sagebrush.core.plan import Announcement, Plan
 from sagebrush.core.resource import Key, Manifest, Meta

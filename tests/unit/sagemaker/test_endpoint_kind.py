@@ -13,9 +13,9 @@ from sagebrush.core.plan import Apply
 from sagebrush.core.resource import Key, Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.calls import Account, AwsError, Call, Problem, Service
-from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
-from tests.unit.sagemaker.endpoint_builders import DEFAULTS, META, NAME, FakeAws, document, reading, scaled
+from tests.fakes.metrics import FakeMetrics, sources
+from tests.unit.sagemaker.endpoint_builders import DEFAULTS, META, NAME, FakeAws, document, scaled
 
 KEY = Key("ModelEndpoint", "demo", "kdd")
 OTHER = "s3://bucket/other/model.tar.gz"
@@ -85,28 +85,17 @@ class FakeGateway:
 
 
 @dataclass
-class FakeMetrics:
-    load: float = 50
-
-    def readings(self, namespace: str, *, endpoint: str, variant: str, ready_pods: Any, now: Any) -> Any:
-        assert ("demo", "kdd", "AllTraffic") == (namespace, endpoint, variant)
-        one: Reading
-        one, _ = reading(self.load)
-        return one, one
-
-
-@dataclass
 class Operator:
     """Passes of the Kind over one object."""
 
     gateway: FakeGateway = field(default_factory=FakeGateway)
-    metrics: FakeMetrics = field(default_factory=FakeMetrics)
+    metrics: FakeMetrics = field(default_factory=lambda: FakeMetrics(50))
     cache: Cache = field(default_factory=Cache)
     body: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.kind = SageMakerModelEndpoints(
-            gateway=self.gateway, defaults=lambda: DEFAULTS, cache=self.cache, metrics=self.metrics
+            gateway=self.gateway, defaults=lambda: DEFAULTS, cache=self.cache, scaling=sources(self.metrics)
         )
         self.body = {"apiVersion": "sagebrush.dev/v1alpha1", "kind": "ModelEndpoint", "metadata": {"name": "kdd", "namespace": "demo", "uid": META.uid, "generation": 1, "resourceVersion": "1"}}  # fmt: skip
 
@@ -156,6 +145,7 @@ async def test_peace_must_cost_one_describe_a_minute() -> None:
     operator = await served(more={"scaling": scaled()})
     await operator.look()
     assert [("DescribeEndpoint", 0.8 * DEFAULTS.polling.steady)] == operator.gateway.asked
+    assert {("demo", "kdd", "AllTraffic")} == set(operator.metrics.asked)
 
 
 async def test_missing_artifact_must_be_told_before_anything_is_made() -> None:
@@ -267,15 +257,15 @@ async def test_log_that_cannot_be_asked_for_must_be_tried_again() -> None:
 async def test_history_must_be_kept_once_the_change_is_made() -> None:
     """By uid and variant; a plan that could not be carried out leaves no trace, and a deleted object none at all."""
     operator = await served(more={"scaling": scaled()})
-    operator.metrics.load = 350
-    before = dict(operator.kind._histories)
+    operator.metrics.rate = 350
+    before = dict(operator.kind._scaling.histories)
     plan = await operator.kind.plan(KEY, operator.body, now=operator.gateway.aws.now)
-    assert before == operator.kind._histories
+    assert before == operator.kind._scaling.histories
     operator.kind.acted(META, plan)
     assert plan.decision is not None
-    assert plan.decision.history == operator.kind._histories["uid-1", "AllTraffic"]
+    assert plan.decision.history == operator.kind._scaling.histories["uid-1", "AllTraffic"]
     operator.kind.forget(KEY)
-    assert {} == operator.kind._histories
+    assert {} == operator.kind._scaling.histories
 
 
 async def test_training_job_must_come_from_the_cache() -> None:

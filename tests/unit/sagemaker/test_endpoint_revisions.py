@@ -37,6 +37,12 @@ def served_uri(world: World) -> str:
     return str(model["PrimaryContainer"]["ModelDataUrl"])
 
 
+def without_content(world: World) -> None:
+    """Status as an older version wrote it, which did not keep what configurations say."""
+    kept = [each.model_copy(update={"configuration": None}) for each in world.status.revisions]
+    world.status = world.status.model_copy(update={"revisions": kept})
+
+
 def test_revision_must_be_gone_back_to_by_one_field() -> None:
     """Nothing is made for it: the configuration and its model are still there. Removing the field goes forward again."""
     world = through(1, 2)
@@ -93,6 +99,7 @@ def test_revision_that_is_no_more_must_be_told(lost: str) -> None:
     first, second = world.status.revisions
     if lost == "config":
         del world.aws.configs[first.endpoint_config]
+        without_content(world)
     if lost == "model":
         del world.aws.models[first.models[0]]
     world.change(uri=uri(2), revision="0123456789" if lost == "never" else first.revision)
@@ -100,6 +107,7 @@ def test_revision_that_is_no_more_must_be_told(lost: str) -> None:
     assert [] == calls(plan)
     assert ("False", "RevisionNotFound") == world.told()
     assert world.stalled()
+    assert "name one of" in world.message()
     assert second.revision in world.message()
     assert second.revision == world.status.revision
 

@@ -143,7 +143,7 @@ def test_scaling_must_be_held_while_the_endpoint_is_busy(state: str) -> None:
     assert ScalingReason.ENDPOINT_BUSY == plan.decision.reason
     assert f"scaling out from 1 to 4 (maximum 8); held: the endpoint is {state}" in plan.decision.message
     assert plan.decision.history.last_scale_out is None
-    assert [350] == [peak.requests_per_minute for peak in plan.decision.history.peaks]
+    assert [350] == [peak.value for peak in plan.decision.history.peaks]
     assert "Scaled" not in world.events
     assert world.status.scaling is not None
     assert world.status.scaling.last_scale_time is None

@@ -4,6 +4,7 @@ AWS deletes an endpoint configuration or a model that is in use without a word, 
 more; so nothing is deleted that the endpoint has, is getting, was last asked to get, or should have.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,10 +15,12 @@ from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker.calls import Resource
 from sagebrush.core.sagemaker.endpoint_request import Content
 from sagebrush.core.sagemaker.endpoint_state import Seen
-from sagebrush.core.sagemaker.identity import is_ours
+from sagebrush.core.sagemaker.identity import is_ours, revision_of
 
 COLLECT_AFTER = timedelta(minutes=2)
 """Time for which a revision must have been out of use before it is removed."""
+_LONGEST_CONFIGURATION = 16384
+"""What status takes."""
 _MOST_KEPT = 30
 """
 As many as status has room for. At most four are in use and at most 20 are kept by the spec's limit: where status is full some
@@ -45,8 +48,14 @@ def in_use(seen: Seen | None, *, desired: str, last: UpdateAttempt | None) -> fr
 
 def recorded(before: Sequence[Revision], content: Content, *, now: datetime) -> list[Revision]:
     """With the revision of this content, newest last; one that is known keeps its place."""
+    configuration = _written(content.said)
     if any(each.revision == content.revision for each in before):
-        return list(before)
+        return [
+            each.model_copy(update={"configuration": configuration})
+            if each.revision == content.revision and each.configuration is None
+            else each
+            for each in before
+        ]
     containers = [model.parameters["PrimaryContainer"] for model in content.models]
     return [
         *before,
@@ -57,6 +66,7 @@ def recorded(before: Sequence[Revision], content: Content, *, now: datetime) -> 
             variants=[variant["VariantName"] for variant in content.variants],
             images=[container["Image"][:1024] for container in containers],
             artifacts=[container["ModelDataUrl"] for container in containers if "ModelDataUrl" in container],
+            configuration=configuration,
             created=now.replace(microsecond=0),
         ),
     ]
@@ -71,13 +81,44 @@ def recovered(revision: str, config: Resource) -> Revision:
     """A revision that no status remembers, from its endpoint configuration."""
     body: Mapping[str, Any] = config.body
     variants = body.get("ProductionVariants") or []
+    said = {
+        # Content.said's form: counts and weights are no part of a revision, and the variants stand by name.
+        "variants": [
+            {key: value for key, value in each.items() if key not in ("InitialInstanceCount", "InitialVariantWeight")}
+            for each in sorted(variants, key=lambda each: str(each["VariantName"]))
+        ],
+        **{key: body[key] for key in ("KmsKeyId", "DataCaptureConfig") if body.get(key)},
+    }
     return Revision(
         revision=revision,
+        # What AWS added by itself would make another hash.
+        configuration=_written(said) if revision_of(said) == revision else None,
         endpoint_config=body["EndpointConfigName"],
         models=sorted({variant["ModelName"] for variant in variants if variant.get("ModelName")}),
         variants=[variant["VariantName"] for variant in variants],
         created=body["CreationTime"],
     )
+
+
+def _written(said: Mapping[str, Any]) -> str | None:
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return text if len(text) <= _LONGEST_CONFIGURATION else None
+
+
+def content_kept(kept: Revision) -> Content | None:
+    """
+    What a kept revision's configuration says, without what its models say; None where that isn't known: status was written
+    by an older version, or by somebody else (its hash tells).
+    """
+    try:
+        said: dict[str, Any] = json.loads(kept.configuration or "null")
+    except ValueError:
+        return None
+    if not said or revision_of(said) != kept.revision:
+        return None
+    variants = said.pop("variants")
+    models = {str(each["VariantName"]): str(each["ModelName"]) for each in variants}
+    return Content(kept.revision, kept.endpoint_config, (), models, tuple(variants), said)
 
 
 def marked(revisions: Sequence[Revision], *, protected: Collection[str], limit: int, now: datetime) -> list[Revision]:
