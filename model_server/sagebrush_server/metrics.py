@@ -1,8 +1,10 @@
 """The server's metrics: plain numbers on the request path, turned into Prometheus text only when scraped."""
 
 import bisect
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +19,9 @@ BUCKETS_SECONDS: Final = (
 """Upper bounds of the duration histogram, from a tenth of a millisecond to the 60 s after which SageMaker gives up."""
 
 _LABELS: Final = ("endpoint_name", "variant_name")
+_SHOWN_FROM_THE_START: Final = (200, 429, 503)
+"""Codes that are exposed, at 0, before the first such answer: of a series that is born with a value, rates lose that
+value, and the first refusals of all are the ones that matter."""
 
 
 @dataclass(slots=True)
@@ -29,6 +34,8 @@ class RequestCounts:
     duration_sum: float = 0.0
     duration_buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_SECONDS) + 1))
     model_load_seconds: float = 0.0
+    handling_seconds: float = 0.0
+    """Wall seconds within the handling of what clients sent: parsing, answering, writing."""
 
     def observe_duration(self, seconds: float) -> None:
         """Add one answered request, arrival to last byte handed to the kernel."""
@@ -36,12 +43,52 @@ class RequestCounts:
         self.duration_buckets[bisect.bisect_left(BUCKETS_SECONDS, seconds)] += 1
 
 
-class RequestCollector(Collector):
-    """Shows `RequestCounts` under the names of docs/contract.md."""
+class BusyTime:
+    """How long the event loop was at work, in seconds: one number that only grows, brought up to date when it is read.
 
-    def __init__(self, counts: RequestCounts, *, endpoint_name: str, variant_name: str) -> None:
+    Two measures each see a part of it, so the larger counts, from one look to the next: the wall time of handling what
+    clients sent (which includes what a CPU limit holds up) and the CPU time of the loop's thread (which includes what
+    goes on outside of that: accepting, polling, system calls). Made on the loop's thread; read on any.
+    """
+
+    def __init__(self, counts: RequestCounts) -> None:
+        self._counts = counts
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._lock = threading.Lock()
+        self._seen = self._measures()
+        self._total = 0.0
+
+    def seconds(self) -> float:
+        """Return the time at work since this was made."""
+        with self._lock:
+            measures = self._measures()
+            self._total += max(now - before for now, before in zip(measures, self._seen, strict=True))
+            self._seen = measures
+            return self._total
+
+    def _measures(self) -> tuple[float, float]:
+        return self._counts.handling_seconds, time.clock_gettime(self._clock)
+
+
+class RequestCollector(Collector):
+    """Shows `RequestCounts` under the names of docs/contract.md, and with them what is read only when scraped.
+
+    `waiting` returns the number of requests that have arrived and are not begun, `busy_seconds` the time at work.
+    """
+
+    def __init__(
+        self,
+        counts: RequestCounts,
+        *,
+        endpoint_name: str,
+        variant_name: str,
+        waiting: Callable[[], int],
+        busy_seconds: Callable[[], float],
+        workers: int = 1,
+    ) -> None:
         self._counts = counts
         self._labels = (endpoint_name, variant_name)
+        self._waiting, self._busy_seconds, self._workers = waiting, busy_seconds, workers
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family; the counters are there, at 0, before the first request."""
@@ -54,17 +101,26 @@ class RequestCollector(Collector):
         responses = CounterMetricFamily(
             "sagebrush_responses", "Answers to /invocations by status code.", labels=(*_LABELS, "code")
         )
-        # A copy, because the event loop may add a code meanwhile. 200 is there from the start.
-        for code, number in sorted({200: 0, **counts.responses.copy()}.items()):
+        # A copy, because the event loop may add a code meanwhile.
+        codes = {**dict.fromkeys(_SHOWN_FROM_THE_START, 0), **counts.responses.copy()}
+        for code, number in sorted(codes.items()):
             responses.add_metric((*labels, str(code)), number)
         yield responses
         yield self._durations()
-        in_flight = GaugeMetricFamily("sagebrush_requests_in_flight", "Requests being answered.", labels=_LABELS)
-        in_flight.add_metric(labels, counts.in_flight)
-        yield in_flight
-        load = GaugeMetricFamily("sagebrush_model_load_seconds", "Seconds the model took to load.", labels=_LABELS)
-        load.add_metric(labels, counts.model_load_seconds)
-        yield load
+        busy = CounterMetricFamily(
+            "sagebrush_busy_seconds", "Seconds at work, summed over the workers.", labels=_LABELS
+        )
+        busy.add_metric(labels, self._busy_seconds())
+        yield busy
+        for name, about, value in (
+            ("sagebrush_requests_waiting", "Requests that arrived and are not begun.", self._waiting()),
+            ("sagebrush_requests_in_flight", "Requests being received or answered.", counts.in_flight),
+            ("sagebrush_workers", "Requests that are worked on at the same time.", self._workers),
+            ("sagebrush_model_load_seconds", "Seconds the model took to load.", counts.model_load_seconds),
+        ):
+            gauge = GaugeMetricFamily(name, about, labels=_LABELS)
+            gauge.add_metric(labels, value)
+            yield gauge
 
     def _durations(self) -> HistogramMetricFamily:
         family = HistogramMetricFamily(

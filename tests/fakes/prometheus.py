@@ -1,4 +1,4 @@
-"""A server that answers Prometheus' /api/v1/query with request counters that a test sets."""
+"""A server that answers Prometheus' query API with request counters that a test sets."""
 
 import json
 import threading
@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 WINDOW_SECONDS = 120
 SCRAPE_SECONDS = 1
@@ -18,6 +19,7 @@ class FakePrometheus:
     mode: str = "series"
     """`series`; `empty`: success without any; `broken`: HTTP status 503."""
     queries: int = 0
+    """For request counters; what else is asked for has no series here."""
     _rates: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
     def load(self, namespace: str, endpoint: str, *, requests_per_minute: float, pods: list[str]) -> None:
@@ -29,17 +31,21 @@ class FakePrometheus:
         """Its address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def answer(self) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, query: str) -> tuple[int, dict[str, Any]]:
         """Status and document of the answer to a query."""
-        self.queries += 1
+        counters = path == "/api/v1/query" and query.startswith("sagebrush_invocations_total")
+        self.queries += counters
         if self.mode == "broken":
             return 503, {"status": "error", "errorType": "unavailable", "error": "the test broke it"}
+        if not counters:
+            kind = "vector" if path == "/api/v1/query" else "matrix"
+            return 200, {"status": "success", "data": {"resultType": kind, "result": []}}
         result = [] if self.mode == "empty" else list(self._series())
         return 200, {"status": "success", "data": {"resultType": "matrix", "result": result}}
 
     def _series(self) -> Any:
         now = int(time.time())
-        for (namespace, endpoint), (rate, pods) in self._rates.items():
+        for (namespace, endpoint), (rate, pods) in list(self._rates.items()):  # a test may add one meanwhile
             for pod in pods:
                 each = rate / 60 / len(pods)
                 yield {
@@ -60,8 +66,9 @@ class FakePrometheus:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, document = fake.answer() if self.path == "/api/v1/query" else (404, {})
+                form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
+                known = self.path in {"/api/v1/query", "/api/v1/query_range"}
+                status, document = fake.answer(self.path, form.get("query", [""])[0]) if known else (404, {})
                 body = json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

@@ -33,6 +33,7 @@ class Connection(asyncio.Protocol):
         self._loop = server.loop
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.file_number = -1
         self._request: Request | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -61,11 +62,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         # With a limit of 0 the transport reports exactly when bytes are left over and when the kernel has them all.
         self._transport.set_write_buffer_limits(high=0)
+        self.file_number = self._transport.get_extra_info("socket").fileno()
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._finished:
             return
+        begun = time.monotonic()
         self._bytes_fed += len(data)
         try:
             self._feed(data)
@@ -78,6 +81,7 @@ class Connection(asyncio.Protocol):
         if self._message_since is not None and self._bytes_fed > limit and not self._last_request:
             self._refuse_header()
         self._flush()
+        self._server.counts.handling_seconds += time.monotonic() - begun
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -205,6 +209,11 @@ class Connection(asyncio.Protocol):
                 self._flush()
         elif now - self._quiet_since > settings.idle_timeout:
             self._transport.close()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether what the client sends is read: not while it leaves its answers unread, nor after the last answer."""
+        return self._paused_since is None and not self._finished
 
     @property
     def busy(self) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from sagebrush_server.http.application import Application
 from sagebrush_server.http.connection import Connection
 from sagebrush_server.http.settings import ServeSettings
-from sagebrush_server.metrics import RequestCollector, RequestCounts, serve_metrics
+from sagebrush_server.http.waiting import waiting_requests
+from sagebrush_server.metrics import BusyTime, RequestCollector, RequestCounts, serve_metrics
 
 if TYPE_CHECKING:
     from sagebrush_server.algorithms.model import Model
@@ -52,11 +53,16 @@ class Server:
         listener = await self.loop.create_server(
             lambda: Connection(self), host=settings.bind_address, port=settings.port, backlog=settings.backlog
         )
+        listening = listener.sockets[0]
         collector = RequestCollector(
-            self.counts, endpoint_name=settings.endpoint_name, variant_name=settings.variant_name
+            self.counts,
+            endpoint_name=settings.endpoint_name,
+            variant_name=settings.variant_name,
+            waiting=lambda: waiting_requests(self._files_read, listener=listening.fileno()),
+            busy_seconds=BusyTime(self.counts).seconds,
         )
         self.metrics_port = serve_metrics(collector, port=settings.metrics_port, address=settings.bind_address)
-        self.port = listener.sockets[0].getsockname()[1]
+        self.port = listening.getsockname()[1]
         _LOG.info("listening on %s:%d, metrics on :%d", settings.bind_address, self.port, self.metrics_port)
         sweeper = self.loop.create_task(self._sweep())
         try:
@@ -70,6 +76,10 @@ class Server:
                 connection.close()
         # One more turn of the loop, in which the closed connections send their last bytes.
         await asyncio.sleep(0)
+
+    def _files_read(self) -> set[int]:
+        """File numbers of the connections whose requests are read; in any thread, where connections come and go."""
+        return {connection.file_number for connection in list(self.connections) if connection.takes_requests}
 
     async def _load(self, load: "Callable[[], Model]") -> None:
         start = time.perf_counter()

@@ -3,36 +3,33 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-from yarl import URL
 
-from sagebrush.core.scaling.window import LONG_WINDOW, PodSeries, Problem, Reading, Readings, read, unknown
-from sagebrush.metrics.answer import (
-    Answer,
-    BadAnswerError,
-    PrometheusError,
-    SeriesKey,
-    TimedOutError,
-    UnreachableError,
-    parse_answer,
-)
+from sagebrush.core.scaling.window import LONG_WINDOW, PodSeries, Problem, Readings, read, unknown
+from sagebrush.metrics.answer import Answer, PrometheusError, SeriesKey, parse_answer
+from sagebrush.metrics.combined import doubted
+from sagebrush.metrics.query_api import QueryApi
 
 DEFAULT_WINDOW = timedelta(seconds=120)
 """Samples asked for: the long window and a lost scrape more, for scrape intervals up to 30 s."""
 
 METRIC = "sagebrush_invocations_total"
 NOT_CONFIGURED = "no Prometheus configured: set --prometheus-url"
-_LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
 _SHORTEST_TIMEOUT_SECONDS = 2.0
 _LONGEST_TIMEOUT_SECONDS = 10.0
 
 _logger = logging.getLogger(__name__)
 
 Callback = Callable[["Snapshot"], Awaitable[None] | None]
+
+
+def timeout_seconds(interval: timedelta) -> float:
+    """How long an answer is waited for, where it is asked for once an interval: two of them, within reason."""
+    return min(max(2 * interval.total_seconds(), _SHORTEST_TIMEOUT_SECONDS), _LONGEST_TIMEOUT_SECONDS)
 
 
 def _utcnow() -> datetime:
@@ -83,7 +80,7 @@ class Snapshot:
             return unknown(Problem.NO_DATA, message=lost)
         if self.warnings:
             warning = f"Prometheus warns: {self.warnings[0]}"
-            return Readings(short=_doubted(short, message=warning), long=_doubted(long, message=warning))
+            return Readings(short=doubted(short, message=warning), long=doubted(long, message=warning))
         return Readings(short=short, long=long)
 
 
@@ -105,14 +102,12 @@ class PrometheusSource:
     ) -> None:
         if window <= LONG_WINDOW:
             raise ValueError(f"the window must be longer than {LONG_WINDOW.total_seconds():.0f} s by a scrape interval")
-        self._url = None if url is None else _query_url(url)
+        self._api = None if url is None else QueryApi(url, session=session)
         self._interval = interval
-        self._session = session
         self._clock = clock
-        seconds = interval.total_seconds()
-        self._timeout = min(max(2 * seconds, _SHORTEST_TIMEOUT_SECONDS), _LONGEST_TIMEOUT_SECONDS)
+        self._timeout = timeout_seconds(interval)
         self._query = f'{METRIC}{{endpoint_name!=""}}[{int(window.total_seconds())}s]'
-        problem = NOT_CONFIGURED if self._url is None else "Prometheus has not been asked yet"
+        problem = NOT_CONFIGURED if self._api is None else "Prometheus has not been asked yet"
         self._latest = Snapshot(taken_at=clock(), problem=problem, failing_since=clock())
 
     @property
@@ -170,51 +165,18 @@ class PrometheusSource:
         return Snapshot(taken_at=now, problem=problem, failing_since=since)
 
     async def _asked(self) -> Snapshot:
-        if self._url is None:
+        if self._api is None:
             return self._failed(NOT_CONFIGURED)
-        where = self._url.with_user(None).origin()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._posted(self._url)
-        except TimeoutError as error:
-            raise TimedOutError(f"Prometheus at {where} did not answer within {self._timeout:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnreachableError(f"Prometheus at {where} cannot be reached: {_cause(error)}") from error
-
-    async def _posted(self, url: URL) -> Snapshot:
-        form = {"query": self._query, "timeout": f"{self._timeout:g}s"}
-        # A redirect is a login page more often than a Prometheus, and would turn the POST into a GET without a query.
-        async with self._session.post(url, data=form, allow_redirects=False) as response:
-            body = await _body(response)
-            answer = parse_answer(body, http_status=response.status)
-            taken_at = self._clock()
-            return Snapshot(
-                taken_at=taken_at,
-                evaluated_at=_evaluated_at(answer, date=response.headers.get("Date"), otherwise=taken_at),
-                series=answer.series,
-                warnings=answer.warnings,
-                unlabelled=answer.unlabelled,
-            )
-
-
-def _query_url(url: str) -> URL:
-    parsed = URL(url)
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError(
-            "the address of Prometheus must be http://host:port or https://host:port, with a path if need be"
+        found = await self._api.ask("query", form={"query": self._query}, timeout_seconds=self._timeout)
+        answer = parse_answer(found.body, http_status=found.status)
+        taken_at = self._clock()
+        return Snapshot(
+            taken_at=taken_at,
+            evaluated_at=_evaluated_at(answer, date=found.date, otherwise=taken_at),
+            series=answer.series,
+            warnings=answer.warnings,
+            unlabelled=answer.unlabelled,
         )
-    return parsed.with_path(f"{parsed.path.rstrip('/')}/api/v1/query").with_query(None)
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_chunked(64 * 1024):
-        size += len(part)
-        if size > _LONGEST_ANSWER_BYTES:
-            raise BadAnswerError(f"Prometheus' answer is longer than {_LONGEST_ANSWER_BYTES // 2**20} MiB")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _evaluated_at(answer: Answer, *, date: str | None, otherwise: datetime) -> datetime:
@@ -234,17 +196,3 @@ def _evaluated_at(answer: Answer, *, date: str | None, otherwise: datetime) -> d
     if told.tzinfo is None:
         told = told.replace(tzinfo=UTC)
     return max(told.astimezone(UTC), datetime.fromtimestamp(newest, UTC))
-
-
-def _doubted(reading: Reading, *, message: str) -> Reading:
-    """The reading as one that may lack requests; one that is unknown stays so."""
-    if reading.requests_per_minute is None or not reading.complete:
-        return reading
-    return replace(reading, complete=False, problem=Problem.PARTIAL, message=message)
-
-
-def _cause(error: Exception) -> str:
-    """The error in words that do not change from one attempt to the next, without credentials."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or type(error.os_error).__name__
-    return str(error) if isinstance(error, OSError) else type(error).__name__

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from sagebrush.core.scaling.window import Problem
-from sagebrush.metrics import prometheus
+from sagebrush.metrics import query_api
 from sagebrush.metrics.prometheus import PrometheusSource, Snapshot
 
 T0 = 1_800_000_000
@@ -73,7 +73,7 @@ def source(url: str, session: aiohttp.ClientSession) -> PrometheusSource:
 
 
 def long_of(snapshot: Snapshot, *, endpoint: str = "kdd", now: datetime = NOW) -> Any:
-    return snapshot.readings("shop", endpoint=endpoint, variant="AllTraffic", ready_pods={}, now=now).long
+    return snapshot.readings("shop", endpoint=endpoint, variant="AllTraffic", ready_pods=None, now=now).long
 
 
 async def test_source_must_read_all_endpoints_from_one_query(fake: FakePrometheus, source: PrometheusSource) -> None:
@@ -188,7 +188,7 @@ async def test_source_must_give_up_on_an_answer_without_end(
     fake: FakePrometheus, source: PrometheusSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The operator's memory is not Prometheus' to fill."""
-    monkeypatch.setattr(prometheus, "_LONGEST_ANSWER_BYTES", 2**20)
+    monkeypatch.setattr(query_api, "_LONGEST_ANSWER_BYTES", 2**20)
     fake.body = b" " * (2**20 + 1)
     assert (await source.refresh()).problem == "Prometheus' answer is longer than 1 MiB"
 
