@@ -28,6 +28,9 @@ REGISTRY ?=
 DATA ?=
 DEMO_FLAGS ?=
 BENCH_FLAGS ?=
+QUICK ?=
+# A folder of recorded traces for bench-replay.
+TRACES ?=
 DEMO_TARGET = --cluster "$(CLUSTER)" --context "$(CONTEXT)" --registry "$(REGISTRY)"
 
 ifneq ($(filter demo demo-down,$(MAKECMDGOALS)),)
@@ -43,7 +46,7 @@ endif
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN{FS=":.*## "} /^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN{FS=":.*## "} /^[a-z0-9-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@echo "== installing uv $(UV_VERSION) into $(CACHE)"
@@ -109,6 +112,19 @@ lint: env ## ruff, mypy --strict, import-linter
 bench-sagemaker: env ## Calls, time to notice, CPU and memory with 700 objects on simulated SageMaker (BENCH_FLAGS=--quick)
 	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl
 	@$(RUN) python -m benchmarks.sagemaker $(BENCH_FLAGS)
+
+.PHONY: bench-scaling
+bench-scaling: env ## Spikes on real pods of the one-node cluster: time to new replicas, failed requests, p99 (QUICK=1: two minutes of load)
+	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.scaling $(if $(QUICK),--quick) $(BENCH_FLAGS)
+
+.PHONY: bench-replay
+bench-replay: env ## The scaling policy beside HPA, KEDA, KPA and SageMaker's, in the simulator (TRACES=folder, BENCH_FLAGS=--record)
+	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.replay $(if $(TRACES),--traces "$(TRACES)") $(BENCH_FLAGS)
+
+.PHONY: bench-many-endpoints
+bench-many-endpoints: env ## CPU, queries, writes and memory with 1,000 scaled endpoints on a real Kubernetes API (BENCH_FLAGS=--quick)
+	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl
+	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.many_endpoints $(BENCH_FLAGS)
 
 .PHONY: crds
 crds: env ## Generate the CRDs from the models

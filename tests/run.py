@@ -140,6 +140,11 @@ def unit(_: argparse.Namespace) -> int:
     return pytest("unit", "tests/unit", "-n", "2", "-q")
 
 
+def replay(_: argparse.Namespace) -> int:
+    """The scaling policy over generated traffic: no line may be worse than its recorded bound."""
+    return call("python", "-m", "benchmarks.replay")
+
+
 def integration(_: argparse.Namespace) -> int:
     """Against a real kube-apiserver and etcd, and the chart."""
     return tools("--only", API_TOOLS) or pytest(
@@ -177,6 +182,7 @@ def keep_logs() -> None:
 SUITES: dict[str, Callable[[argparse.Namespace], int]] = {
     "lint": lint,
     "unit": unit,
+    "replay": replay,
     "integration": integration,
     "e2e": e2e,
 }

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +12,13 @@ import aiohttp
 
 from sagebrush import __version__, edge, logs
 from sagebrush.api.meta import API_VERSION, Backend
+from sagebrush.backends.calibrator import Calibrator
 from sagebrush.backends.clock import Clock
 from sagebrush.backends.cluster import ClusterModelEndpoints, ClusterTrainingJobs
+from sagebrush.backends.other_scalers import LOOK_SECONDS, OtherScalers
 from sagebrush.backends.sagemaker.wiring import SageMaker, is_scaled
+from sagebrush.backends.scaling_knowledge import ScalingKnowledge
+from sagebrush.backends.scaling_sources import ScalingSources, timed
 from sagebrush.config import Settings
 from sagebrush.core.defaults import Defaults
 from sagebrush.core.resource import Key
@@ -23,8 +27,11 @@ from sagebrush.kube.client import ApiError, KubernetesClient
 from sagebrush.kube.events import EventRecorder
 from sagebrush.kube.lease import RENEW_EVERY, Leadership
 from sagebrush.kube.resources import MODEL_ENDPOINTS, OWN
+from sagebrush.metrics.answer import SeriesKey
 from sagebrush.metrics.exporter import OperatorMetrics
-from sagebrush.metrics.prometheus import PrometheusSource, Snapshot
+from sagebrush.metrics.prometheus import Snapshot
+from sagebrush.metrics.request_metrics import RequestMetrics
+from sagebrush.metrics.targets import find_targets
 from sagebrush.runtime.controller import Controller
 from sagebrush.runtime.dispatch import Dispatch
 from sagebrush.runtime.health import HealthServer
@@ -60,10 +67,19 @@ class Operator:
             cluster_domain=settings.cluster_domain,
             version=__version__,
         )
-        self.prometheus = PrometheusSource(
+        self.requests = RequestMetrics(
             settings.prometheus_url or None,
             interval=timedelta(seconds=settings.scaling_interval_seconds),
+            pods_interval=timedelta(seconds=settings.scaling_pods_interval_seconds),
             session=session,
+            targets=lambda: find_targets(self.cache),
+        )
+        self.others = OtherScalers(client=client, namespaces=settings.namespaces)
+        self.scaling = ScalingSources(
+            metrics=self.requests,
+            knowledge=ScalingKnowledge(),
+            rivals=self.others.conflict,
+            decide=timed(self.metrics.scaler.took),
         )
         self.recorder = EventRecorder(client, instance=self.identity)
         self.controller = Controller(
@@ -74,7 +90,7 @@ class Operator:
             kinds={
                 "TrainingJob": ClusterTrainingJobs(cache=self.cache, client=client, defaults=defaults),
                 "ModelEndpoint": ClusterModelEndpoints(
-                    cache=self.cache, client=client, defaults=defaults, metrics=self.prometheus
+                    cache=self.cache, client=client, defaults=defaults, scaling=self.scaling
                 ),
             },
             recorder=self.recorder,
@@ -97,7 +113,7 @@ class Operator:
         sagemaker = SageMaker(
             self.settings,
             cache=self.cache,
-            requests=self.prometheus,
+            scaling=self.scaling,
             metrics=self.metrics.aws,
             clock=self.aws_clock,
         )
@@ -132,8 +148,13 @@ class Operator:
             "workers": self.controller.run(workers=self.settings.workers),
             "SageMaker workers": self._sagemaker_controller(sagemaker).run(workers=self.settings.sagemaker_workers),
             "resync": self.resync.run(every_seconds=self.settings.resync_seconds),
-            "metrics": self.prometheus.run(self._metrics_arrived),
+            "metrics": self.requests.run(self._metrics_arrived, on_pods=self._pods_read),
+            "other scalers": self.others.run(
+                self.dispatch.add, every_seconds=min(LOOK_SECONDS, self.settings.resync_seconds)
+            ),
         }
+        if self.settings.prometheus_url and self.settings.scaling_history_days:
+            parts["calibration"] = self._calibrator().run()
         if self.settings.leader_election:
             parts["lease"] = self._stay_leader()
         tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
@@ -160,6 +181,19 @@ class Operator:
             if body and is_scaled(body):
                 self.dispatch.nudge(key)
 
+    def _pods_read(self, variants: Iterable[SeriesKey]) -> None:
+        for variant in variants:
+            self.dispatch.nudge(Key(MODEL_ENDPOINTS.kind, variant.namespace, variant.endpoint_name))
+
+    def _calibrator(self) -> Calibrator:
+        return Calibrator(
+            cache=self.cache,
+            knowledge=self.scaling.knowledge,
+            histories=self.requests,
+            span=timedelta(days=self.settings.scaling_history_days),
+            period=timedelta(hours=self.settings.scaling_calibration_hours),
+        )
+
     async def _become_leader(self) -> None:
         told = None
         while not await self.leadership.attempt():
@@ -180,6 +214,7 @@ class Operator:
         while True:
             try:
                 count = await self.resync.once()
+                await self.others.look()  # before the first decision
             except ApiError as error:
                 if error.status == 404:
                     kinds = " and ".join(f"{resource.plural}.{resource.group}" for resource in OWN)

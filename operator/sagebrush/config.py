@@ -34,7 +34,13 @@ class Settings(BaseModel):
     prometheus_url: str = ""
     """Address of Prometheus, such as http://prometheus.monitoring:9090; empty: endpoints with a policy hold their replicas."""
     scaling_interval_seconds: Annotated[float, Field(ge=0.5, le=300)] = 5.0
-    """Seconds between two looks at the request metrics."""
+    """Seconds between two looks at the request metrics in Prometheus."""
+    scaling_pods_interval_seconds: Annotated[float, Field(ge=0.5, le=60)] = 2.0
+    """Seconds between two looks at the pods themselves, for endpoints with scaling.source: Pods."""
+    scaling_history_days: Annotated[float, Field(ge=0, le=14)] = 14.0
+    """Days of history in Prometheus that scaling learns from; 0: it learns nothing and goes by what it sees."""
+    scaling_calibration_hours: Annotated[float, Field(ge=0.1, le=168)] = 6.0
+    """Hours after which an endpoint's history is learned from anew."""
     resync_seconds: Annotated[float, Field(ge=10, le=86400)] = 600.0
     """Seconds after which everything is listed and reconciled anew."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4

@@ -46,22 +46,20 @@ def serve(kube: Kube, kubelet: Kubelet, namespace: str, count: int) -> list[str]
     return [pod["metadata"]["name"] for pod in pods]
 
 
-def wait_scaling(
-    kube: Kube, namespace: str, reason: str, *, replicas: int | None = None, seconds: float = 20
-) -> Manifest:
+def wait_scaling(kube: Kube, namespace: str, reason: str, *, replicas: int | None = None) -> Manifest:
     """status.scaling once it has this reason."""
 
     def told(body: Manifest) -> bool:
         found = body.get("status", {}).get("scaling", {})
         return found.get("reason") == reason and replicas in (None, found["desiredReplicas"])
 
-    status: Manifest = kube.wait("ModelEndpoint", namespace, "model", told, seconds=seconds)["status"]["scaling"]
+    status: Manifest = kube.wait("ModelEndpoint", namespace, "model", told)["status"]["scaling"]
     return status
 
 
-def wait_replicas(kube: Kube, namespace: str, count: int, *, seconds: float = 20) -> None:
+def wait_replicas(kube: Kube, namespace: str, count: int) -> None:
     """Return once the Deployment wants this many."""
-    kube.wait("Deployment", namespace, "model", lambda body: body["spec"]["replicas"] == count, seconds=seconds)
+    kube.wait("Deployment", namespace, "model", lambda body: body["spec"]["replicas"] == count)
 
 
 def time_of(text: str) -> datetime:
@@ -99,7 +97,8 @@ def test_scaler_must_follow_the_load_and_hold_without_data(
     prometheus.load(namespace, "model", requests_per_minute=170, pods=pods)
     told = wait_scaling(kube, namespace, "WithinTarget", replicas=3)
     assert abs(told["observedRequestsPerMinute"] - 170) < 2
-    assert operator.metric("sagebrush_scaler_desired_replicas", namespace=namespace, endpoint="model") == 3
+    desired = {"namespace": namespace, "endpoint": "model"}
+    wait_for(lambda: operator.metric("sagebrush_scaler_desired_replicas", **desired) == 3, "the metric")
     status = kube.get("ModelEndpoint", namespace, "model")
     assert condition(status, "ScalingActive")["status"] == "True"
 
@@ -125,7 +124,7 @@ def test_scaler_must_follow_the_load_and_hold_without_data(
     assert pods[2] in told["message"]
 
     prometheus.load(namespace, "model", requests_per_minute=10, pods=pods)
-    wait_replicas(kube, namespace, 1, seconds=COOLDOWN_SECONDS + 10)
+    wait_replicas(kube, namespace, 1)
     told = wait_scaling(kube, namespace, "WithinTarget", replicas=1)
     out, back = told["decisions"]
     assert (back["fromReplicas"], back["toReplicas"]) == (3, 1)
@@ -153,11 +152,14 @@ def test_restarted_scaler_must_see_a_full_period_before_it_scales_in(
         lambda: datetime.now(UTC) - changed > timedelta(seconds=COOLDOWN_SECONDS),
         "the end of the cooldown of the last change",
     )
+    # A long period until it has been seen that it is waited for, and then the short one.
+    kube.patch("ModelEndpoint", namespace, "model", {"spec": {"scaling": {"scaleInCooldown": "10m"}}})
     restarted = datetime.now(UTC)
     start(operators, prometheus, namespace)
     told = wait_scaling(kube, namespace, "ScaleInStabilizing", replicas=3)
     assert "metrics are complete only since" in told["message"]
-    wait_replicas(kube, namespace, 1, seconds=COOLDOWN_SECONDS + 10)
+    kube.patch("ModelEndpoint", namespace, "model", {"spec": {"scaling": {"scaleInCooldown": f"{COOLDOWN_SECONDS}s"}}})
+    wait_replicas(kube, namespace, 1)
     decisions = kube.wait("ModelEndpoint", namespace, "model", lambda b: len(b["status"]["scaling"]["decisions"]) == 2)[
         "status"
     ]["scaling"]["decisions"]

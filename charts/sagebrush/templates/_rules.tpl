@@ -41,6 +41,13 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# Others' autoscalers: two that set one number never come to rest, so that the operator looks who else does. list.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [list]
 # Events on transitions: create. A repeated one is a new one, or none at all; none is ever changed.
 - apiGroups: [events.k8s.io]
   resources: [events]

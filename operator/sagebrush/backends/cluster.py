@@ -1,13 +1,15 @@
 """The cluster backend: gathers what the core decides on from the cache, the API server, logs and metrics."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sagebrush.api.meta import ApiModel
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.api.training_job import Metric, TrainingJobSpec, TrainingJobStatus
+from sagebrush.backends.scaling_knowledge import Variant
+from sagebrush.backends.scaling_sources import ScalingSources
 from sagebrush.backends.stalled import stalled_plan
 from sagebrush.backends.training_log import final_metrics, patterns_of
 from sagebrush.core import model_endpoint, naming, pods, training_job, training_phase
@@ -18,7 +20,7 @@ from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.render.job import INDEX_LABEL
 from sagebrush.core.resource import Key, Manifest, Meta, dig, owned_by, parse_time
 from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.window import Reading
+from sagebrush.core.variant_scaling import ScalingFacts
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.resources import BY_KIND, PODS
@@ -30,21 +32,6 @@ LOG_PATIENCE = timedelta(minutes=2)
 
 SpecT = TypeVar("SpecT", bound=ApiModel)
 StatusT = TypeVar("StatusT", TrainingJobStatus, ModelEndpointStatus)
-
-
-class MetricsSource(Protocol):
-    """Where request metrics come from."""
-
-    def readings(
-        self,
-        namespace: str,
-        *,
-        endpoint: str,
-        variant: str,
-        ready_pods: Mapping[str, datetime | None] | None,
-        now: datetime,
-    ) -> tuple[Reading, Reading]:
-        """The short and the long window of one variant. *ready_pods* None: nobody knows what serves."""
 
 
 class _ClusterKind(Generic[SpecT, StatusT]):
@@ -171,9 +158,9 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
     spec_type = ModelEndpointSpec
     status_type = ModelEndpointStatus
 
-    def __init__(self, *, cache: Cache, client: Client, defaults: Defaults, metrics: MetricsSource) -> None:
+    def __init__(self, *, cache: Cache, client: Client, defaults: Defaults, scaling: ScalingSources) -> None:
         super().__init__(cache=cache, client=client, defaults=defaults)
-        self._metrics = metrics
+        self._scaling = scaling
         self._histories: dict[str, History] = {}
 
     async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[ModelEndpointStatus]:
@@ -187,8 +174,7 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
             service=await self._child("Service", namespace=meta.namespace, name=meta.name),
             pods=found,
             training_job=self._source(meta, spec),
-            readings=self._readings(meta, found, now=now) if spec.scaling else None,
-            history=self._histories.get(meta.uid),
+            scaling=self._facts(meta, spec, status, found, now=now),
         )
         return model_endpoint.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
 
@@ -196,11 +182,11 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
         """Keep the scaling history; not that of a change that could not be written."""
         if plan.decision is not None:
             self._histories[meta.uid] = plan.decision.history
+            self._scaling.knowledge.acted(Variant(meta.uid, VARIANT), plan.decision)
 
     def forget(self, key: Key) -> None:  # noqa: ARG002 - by uid: the name may have been given anew
-        """Drop scaling histories of endpoints that are gone."""
-        bodies = (self._cache.get(other) for other in self._cache.keys("ModelEndpoint"))
-        alive = {body["metadata"]["uid"] for body in bodies if body is not None}
+        """Drop what is remembered of endpoints that are gone."""
+        alive = self._scaling.forget_gone(self._cache)
         self._histories = {uid: history for uid, history in self._histories.items() if uid in alive}
 
     def _source(self, meta: Meta, spec: ModelEndpointSpec) -> SourceJob | None:
@@ -213,9 +199,35 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
             TrainingJobStatus.model_validate(body.get("status") or {}, extra="ignore"),
         )
 
-    def _readings(self, meta: Meta, found: Sequence[Manifest], *, now: datetime) -> tuple[Reading, Reading]:
+    def _facts(
+        self,
+        meta: Meta,
+        spec: ModelEndpointSpec,
+        status: ModelEndpointStatus,
+        found: Sequence[Manifest],
+        *,
+        now: datetime,
+    ) -> ScalingFacts:
+        rival = self._scaling.rivals(meta.namespace, name=meta.name, scaled=spec.scaling is not None)
+        if spec.scaling is None:
+            return ScalingFacts(rival=rival)
+        variant, knowledge, metrics = Variant(meta.uid, VARIANT), self._scaling.knowledge, self._scaling.metrics
+        knowledge.pods_seen(variant, found, before=status.scaling, now=now)
         ready = {pod["metadata"]["name"]: _serving_since(pod) for pod in found if pods.is_ready(pod)}
-        return self._metrics.readings(meta.namespace, endpoint=meta.name, variant=VARIANT, ready_pods=ready, now=now)
+        return ScalingFacts(
+            signals=metrics.signals(
+                meta.namespace, endpoint=meta.name, variant=VARIANT, scaling=spec.scaling, ready_pods=ready, now=now
+            ),
+            knowledge=knowledge.of(
+                variant,
+                before=status.scaling,
+                revision=status.revision,
+                cadence=metrics.cadence(meta.namespace, endpoint=meta.name, variant=VARIANT, scaling=spec.scaling),
+            ),
+            history=self._histories.get(meta.uid),
+            rival=rival,
+            decide=self._scaling.decide,
+        )
 
 
 def _serving_since(pod: Manifest) -> datetime | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from sagebrush.api.meta import Condition, ConditionStatus
 
 READY, RECONCILING, STALLED, SCALING_ACTIVE = "Ready", "Reconciling", "Stalled", "ScalingActive"
+SCALING_LIMITED, SCALING_CONFLICT, BUDGET_UNATTAINABLE = "ScalingLimited", "ScalingConflict", "BudgetUnattainable"
 
 
 class Reason(StrEnum):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec, ModelEndpointStatus
+from sagebrush.api.scaling_status import ScalingStatus
 from sagebrush.core import naming, pods
 from sagebrush.core.conditions import (
     READY,
@@ -21,12 +22,23 @@ from sagebrush.core.ownership import conflict
 from sagebrush.core.plan import Action, Announcement, Plan
 from sagebrush.core.resource import Manifest, Meta, dig
 from sagebrush.core.revision import child_actions, previous_model, served_model, serving_of
-from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.policy import Decision, decide
+from sagebrush.core.scaling.decision import Decision
+from sagebrush.core.scaling.facts import Fleet
 from sagebrush.core.scaling.report import status_of
-from sagebrush.core.scaling.window import Problem, Reading, unknown
+from sagebrush.core.variant_scaling import (
+    NO_FACTS,
+    ConditionFact,
+    ScalingFacts,
+    conflict_condition,
+    conflict_words,
+    decided,
+    is_active,
+    scaling_conditions,
+    turns,
+)
 
 KIND = "ModelEndpoint"
+_WAY_OUT = "remove it, or give the endpoint a spec.scaling with mode Off to leave its replicas to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +49,7 @@ class Observed:
     service: Manifest | None = None
     pods: tuple[Manifest, ...] = ()
     training_job: SourceJob | None = None
-    readings: tuple[Reading, Reading] | None = None  # short and long window
-    history: History | None = None
+    scaling: ScalingFacts = NO_FACTS
 
 
 def reconcile(
@@ -80,7 +91,7 @@ def _serve(
     """Children and status for *model*: the wanted one, or the one that serves while the wanted one is *waiting*."""
     serving, revision = serving_of(spec, model, status, deployment=observed.deployment, defaults=defaults)
     decision = _decision(spec, status, observed, now=now)
-    replicas = decision.replicas if decision else spec.replicas
+    replicas = decision.replicas if decision else _stated(spec, observed)
     actions = child_actions(
         meta,
         spec,
@@ -105,7 +116,7 @@ def _serve(
             "selector": ",".join(f"{key}={value}" for key, value in naming.selector(KIND, meta.name).items()),
         }
     )
-    return _report(meta, new, finding, now=now, actions=actions, decision=decision, spec=spec)
+    return _report(meta, new, finding, now=now, actions=actions, decision=decision, spec=spec, observed=observed)
 
 
 def _kept(waiting: Finding, observed: Observed) -> Finding:
@@ -146,22 +157,21 @@ def _decision(
 ) -> Decision | None:
     if spec.scaling is None:
         return None
-    before = status.scaling
-    resumed = (
-        History.resumed(last_scale_time=before.last_scale_time, decisions=before.decisions) if before else History()
-    )
-    current = dig(observed.deployment, "spec", "replicas")
-    short, long = observed.readings or unknown(Problem.NO_DATA, message="no look at the request metrics yet")
-    return decide(
-        spec.scaling,
-        short=short,
-        long=long,
+    before, current = status.scaling, dig(observed.deployment, "spec", "replicas")
+    ready = len(ready_pods(observed, None))
+    fleet = Fleet(
         # A Deployment deleted by hand comes back as large as it was.
         replicas=current if current is not None else (before.desired_replicas if before else spec.scaling.min_replicas),
-        ready_replicas=len(ready_pods(observed, None)),
-        history=observed.history or resumed,
-        now=now,
+        ready=ready,
+        starting=sum(1 for pod in observed.pods if not pods.is_leaving(pod) and not pods.is_over(pod)) - ready,
     )
+    return decided(spec.scaling, observed.scaling, fleet=fleet, before=before, now=now)
+
+
+def _stated(spec: ModelEndpointSpec, observed: Observed) -> int:
+    """``spec.replicas``, unless somebody's autoscaler sets those of the Deployment."""
+    current = dig(observed.deployment, "spec", "replicas")
+    return current if observed.scaling.rival and current is not None else spec.replicas
 
 
 def find_state(observed: Observed, *, revision: str, replicas: int) -> Finding:
@@ -229,16 +239,28 @@ def _report(
     actions: tuple[Action, ...] = (),
     decision: Decision | None = None,
     spec: ModelEndpointSpec | None = None,
+    observed: Observed | None = None,
 ) -> Plan[ModelEndpointStatus]:
     """The complete status, and an Event for each transition."""
     wanted = summary(finding.outlook, reason=finding.reason, message=finding.message)
-    scaling = None
+    # Kept while there is nothing to decide on: what was measured of the replicas is in it.
+    scaling = status.scaling if spec is None or spec.scaling else None
     events: list[Announcement] = []
-    if decision and spec and spec.scaling:
-        scaling = status_of(decision, previous=status.scaling, policy=spec.scaling, now=now)
-        wanted += ((SCALING_ACTIVE, decision.requests_per_minute is not None, decision.reason, scaling.message),)
+    if decision and spec and spec.scaling and observed:
+        scaling = status_of(
+            decision,
+            previous=status.scaling,
+            policy=spec.scaling,
+            knowledge=observed.scaling.knowledge,
+            now=now,
+        )
+        wanted += _scaling_facts(decision, scaling)
         if decision.changed:
             events.append(Announcement("Scaled", decision.message))
+    elif spec and observed and observed.scaling.rival:
+        wanted += (conflict_condition(conflict_words(observed.scaling.rival, way_out=_WAY_OUT)),)
+    if spec:
+        events += turns(status.conditions, wanted)
     previous = find(status.conditions, READY)
     if previous is None or previous.reason != finding.reason:
         events.append(Announcement(finding.reason, finding.message, warning=_is_bad(finding)))
@@ -250,6 +272,11 @@ def _report(
         }
     )
     return Plan(status=new, actions=actions, events=tuple(events), decision=decision)
+
+
+def _scaling_facts(decision: Decision, scaling: ScalingStatus) -> tuple[ConditionFact, ...]:
+    active = (SCALING_ACTIVE, is_active(decision), str(decision.reason), scaling.message)
+    return (active, *scaling_conditions({"": scaling}, {"": decision}))
 
 
 def _is_bad(finding: Finding) -> bool:

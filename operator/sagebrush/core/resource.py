@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 Manifest = dict[str, Any]
+_MAPPINGS = (dict, Mapping)  # what is asked first is cheap
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,10 +70,14 @@ def contains(actual: Any, wanted: Any) -> bool:
 
     Lists must have the same length and contain each other position by position: the lists that we render are complete.
     """
-    if isinstance(wanted, Mapping):
-        if not isinstance(actual, Mapping):
+    if isinstance(wanted, _MAPPINGS):
+        if not isinstance(actual, _MAPPINGS):
             return not wanted and actual is None
-        return all(contains(actual.get(key), value) for key, value in wanted.items())
+        # A loop, since every pass over every endpoint comes here: half the time of all(…).
+        for key, value in wanted.items():  # noqa: SIM110
+            if not contains(actual.get(key), value):
+                return False
+        return True
     if wanted in ([], "") and actual is None:  # the API server drops what is empty
         return True
     if isinstance(wanted, list):

@@ -1,6 +1,7 @@
 """Seven verbs over the Kubernetes API, as plain JSON: the only way the operator writes to the cluster."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -74,6 +75,15 @@ class KubernetesClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def signed(
+        self, method: str, path: str, *, query: list[tuple[str, str]]
+    ) -> tuple[str, dict[str, str], ssl.SSLContext]:
+        """URL, headers with the credentials, and TLS settings, for a request that is no JSON: a WebSocket."""
+        request = await self._api.param_serialize(
+            method, path, query_params=query, header_params={}, auth_settings=["BearerToken"]
+        )
+        return request[1], dict(request[2]), self._api.rest_client.ssl_context
 
     async def get(self, resource: Resource, *, namespace: str, name: str) -> Manifest | None:
         try:

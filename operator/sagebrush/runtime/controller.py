@@ -21,6 +21,7 @@ from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.events import EventRecorder
 from sagebrush.metrics.exporter import OperatorMetrics
+from sagebrush.metrics.scaler import Shown
 from sagebrush.runtime.dispatch import backend_of
 from sagebrush.runtime.executor import Executor, error_class
 from sagebrush.runtime.workqueue import WorkQueue
@@ -119,7 +120,7 @@ class Controller:
             kind.forget(key)
             self._refused.pop(key, None)
             if body is None and key.kind == "ModelEndpoint":
-                self._metrics.forget(key.namespace, endpoint=key.name)
+                self._metrics.scaler.forget(key.namespace, endpoint=key.name)
             self._queue.forget(key)
             return "gone"
         meta, now = Meta.of(body), self._clock()
@@ -194,17 +195,19 @@ class Controller:
         decision = plan.decision
         if decision is None:
             if key.kind == "ModelEndpoint":
-                self._metrics.forget(key.namespace, endpoint=key.name)
+                self._metrics.scaler.forget(key.namespace, endpoint=key.name)
             return
-        told = plan.status.scaling if plan.status else None
-        age = max(now - decision.observed_at, timedelta(0)) if decision.observed_at else None
-        self._metrics.decided(
-            decision,
-            namespace=key.namespace,
-            endpoint=key.name,
+        told, cost = (plan.status.scaling, plan.status.cost) if plan.status else (None, None)
+        startup = told.startup if told else None
+        shown = Shown(
+            ready_replicas=plan.status.ready_replicas if plan.status else None,
             target_requests_per_minute=told.target_requests_per_minute if told else None,
-            metrics_age=age,
+            metrics_age=max(now - decision.observed_at, timedelta(0)) if decision.observed_at else None,
+            startup_seconds={"0.5": startup.p50_seconds, "0.9": startup.p90_seconds} if startup else {},
+            cost_per_hour=cost.hourly if cost else None,
+            currency=cost.currency if cost else "",
         )
+        self._metrics.scaler.decided(decision, shown, namespace=key.namespace, endpoint=key.name)
 
     async def _report(self, key: Key, body: Manifest, plan: Plan[Any]) -> None:
         """Write the status if it changed, then tell."""

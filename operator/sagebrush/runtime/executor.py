@@ -1,10 +1,11 @@
 """Carries out a plan's actions in order; the first failure is classed and ends the run."""
 
+import asyncio
 import logging
 
 from sagebrush.backends.sagemaker.base import Gateway
 from sagebrush.core.plan import Action, Apply, ErrorClass, Failed
-from sagebrush.core.resource import Key
+from sagebrush.core.resource import Key, Manifest, dig
 from sagebrush.core.sagemaker.calls import AwsError, Call, Problem
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
@@ -12,6 +13,11 @@ from sagebrush.kube.resources import BY_KIND
 
 log = logging.getLogger(__name__)
 
+SCALE_SECONDS = 5.0
+"""
+How long the API server may take to change a number of replicas. One that hangs, or is just starting, would carry the
+change out when it comes to itself, whatever the load is by then: rather decide anew.
+"""
 
 _OF_PROBLEM = {
     # A name that is taken, or a thing that is not there: the next look tells whose, or finds it.
@@ -57,12 +63,15 @@ class Executor:
                     else str(action)
                 )
                 said = error.message if isinstance(error, ApiError | AwsError) else repr(error)
+                if isinstance(error, TimeoutError):
+                    said = "the API server did not answer in time"
                 return Failed(error_class(error), f"{what}: {said}")
         return None
 
     async def _act(self, action: Action, *, key: Key) -> None:
         if isinstance(action, Apply):
-            stored = await self._client.apply(action.manifest)
+            async with asyncio.timeout(SCALE_SECONDS if self._scales(action.manifest) else None):
+                stored = await self._client.apply(action.manifest)
             self._cache.put(stored)
             metadata = action.manifest["metadata"]
             log.info("applied %s %s", action.manifest["kind"], metadata["name"], extra={"key": str(key)})
@@ -72,6 +81,13 @@ class Executor:
             return
         await self._client.delete(BY_KIND[action.kind], namespace=action.namespace, name=action.name)
         log.info("deleted %s %s", action.kind, action.name, extra={"key": str(key)})
+
+    def _scales(self, manifest: Manifest) -> bool:
+        """Whether it changes the number of replicas of what is there."""
+        metadata = manifest["metadata"]
+        there = self._cache.get(Key(manifest["kind"], metadata["namespace"], metadata["name"]))
+        replicas = dig(manifest, "spec", "replicas")
+        return there is not None and replicas is not None and dig(there, "spec", "replicas") != replicas
 
     async def _call(self, call: Call, *, key: Key) -> None:
         if self._gateway is None:

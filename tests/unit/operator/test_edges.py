@@ -8,15 +8,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sagebrush.api.scaling import Scaling, ScalingTarget
 from sagebrush.backends.training_log import final_metrics, patterns_of
 from sagebrush.config import InvalidSettingsError, Settings, add_flags, settings_from
 from sagebrush.core import conditions
 from sagebrush.core.conditions import Reason
 from sagebrush.core.plan import SpecError
 from sagebrush.core.sagemaker.endpoint_variants import AWS_ENGINE
-from sagebrush.core.scaling.policy import ScalingReason
+from sagebrush.core.scaling.compiled import compile_policy
+from sagebrush.core.scaling.decision import ScalingReason
+from sagebrush.core.variant_scaling import BOUND_REACHED, WITHIN_BOUNDS
 from sagebrush.logs import JsonFormatter, TextFormatter
+from sagebrush.metrics.exporter import OperatorMetrics
 from tests.unit.operator.builders import job_spec
 
 ROOT = Path(__file__).parents[3]
@@ -148,8 +153,40 @@ def test_every_reason_must_be_documented() -> None:
     text = (ROOT / "docs/conditions.md").read_text()
     rows = {match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \|(.+)$", text, re.MULTILINE)}
     kinds = [conditions.READY, conditions.RECONCILING, conditions.STALLED, conditions.SCALING_ACTIVE]
-    wanted = {*map(str, Reason), *map(str, ScalingReason), AWS_ENGINE, *kinds}
+    kinds += [conditions.SCALING_LIMITED, conditions.SCALING_CONFLICT, conditions.BUDGET_UNATTAINABLE]
+    wanted = {*map(str, Reason), *map(str, ScalingReason), AWS_ENGINE, BOUND_REACHED, WITHIN_BOUNDS, *kinds}
     assert wanted == set(rows)
     assert [] == [
         reason for reason, row in rows.items() if any(len(cell.strip()) < 10 for cell in row.strip("| ").split("|"))
     ]
+
+
+def test_scaling_guide_must_name_every_field_metric_and_setting() -> None:
+    """docs/scaling.md is where an owner looks: each field of spec.scaling, each metric and each setting of it stands there."""
+    text = (ROOT / "docs/scaling.md").read_text()
+    told = set(re.findall(r"[A-Za-z_]\w+", text)) | set(re.findall(r"--[a-z-]+", text))
+    fields = {field.alias or name for name, field in Scaling.model_fields.items()} - {
+        "engine",
+        "applicationAutoScaling",
+    }
+    targets = {field.alias or name for name, field in ScalingTarget.model_fields.items()}
+    flags = {f"--{name.replace('_', '-')}" for name in Settings.model_fields if name.startswith("scaling_")}
+    metrics = {
+        family.name if family.type != "counter" else f"{family.name}_total"
+        for family in OperatorMetrics().registry.collect()
+        if family.name.startswith(("sagebrush_scaler_", "sagebrush_endpoint_"))
+    }
+    assert len(metrics) > 10
+    assert set() == (fields | targets | flags | metrics) - told
+    assert "minReplicas: 0" in text
+
+
+def test_scaling_guide_must_give_lines_that_work() -> None:
+    """Each line of YAML in the guide's first table is a policy's, as it stands there."""
+    text = (ROOT / "docs/scaling.md").read_text()
+    table = text[text.index("| you want |") : text.index("`minReplicas: 0` is refused")]
+    lines = [match[1] for match in re.finditer(r"^\| [^|]+ \| `([^`]+)`", table, re.MULTILINE)]
+    assert len(lines) > 12
+    for line in lines:
+        policy = {"maxReplicas": 8, "target": {"latency": "500ms"}, **yaml.safe_load(line)}
+        compile_policy(Scaling.model_validate(policy))

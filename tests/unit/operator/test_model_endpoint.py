@@ -15,12 +15,13 @@ from sagebrush.core.model_source import SourceJob
 from sagebrush.core.plan import Apply, Plan
 from sagebrush.core.render import deployment as render
 from sagebrush.core.resource import Manifest
-from sagebrush.core.scaling.window import Reading
+from sagebrush.core.scaling.facts import Signals
+from sagebrush.core.variant_scaling import ScalingFacts
+from tests.fakes.metrics import reading
 from tests.unit.operator.builders import (
     ARTIFACT,
     DEFAULTS,
     META,
-    NOON,
     OTHER_SHA,
     SHA,
     at,
@@ -252,8 +253,9 @@ def test_replicas_must_be_the_specs_without_a_policy() -> None:
     assert 3 == repaired["spec"]["replicas"]
 
 
-def reading(rate: float | None) -> Reading:
-    return Reading(rate, NOON, complete=rate is not None)
+def load(rate: float | None) -> ScalingFacts:
+    """A minute of good data."""
+    return ScalingFacts(Signals(reading(rate), reading(rate)))
 
 
 def test_policy_must_own_the_replicas() -> None:
@@ -263,7 +265,7 @@ def test_policy_must_own_the_replicas() -> None:
     deployment = applied(first, "Deployment")
     assert deployment is not None
     assert 2 == deployment["spec"]["replicas"]
-    loaded = plan(world(first, readings=(reading(990), reading(990))), status=status_of(first), **policy)
+    loaded = plan(world(first, scaling=load(990)), status=status_of(first), **policy)
     scaled = applied(loaded, "Deployment")
     assert scaled is not None
     assert 4 == scaled["spec"]["replicas"]
@@ -275,7 +277,7 @@ def test_missing_metrics_must_hold_the_replicas() -> None:
     """No data, no change; also where the Deployment was deleted by hand under load."""
     policy = {"scaling": scaling(1, 5)}
     first = plan(**policy)
-    loaded = plan(world(first, readings=(reading(390), reading(390))), status=status_of(first), **policy)
+    loaded = plan(world(first, scaling=load(390)), status=status_of(first), **policy)
     held = plan(world(loaded, world(first)), status=status_of(loaded), now=3600, **policy)
     assert () == held.actions
     active = find(status_of(held).conditions, "ScalingActive")
@@ -311,7 +313,7 @@ def test_model_must_outlive_its_job(algorithm: dict[str, Any]) -> None:
 def test_policy_must_go_on_while_a_new_model_is_trained() -> None:
     """A job that runs anew promises another model: not Ready, and the old one is still scaled."""
     status, serving = taken_over()
-    again = replace(serving, training_job=source(TrainingPhase.TRAINING), readings=(reading(1000), reading(1000)))
+    again = replace(serving, training_job=source(TrainingPhase.TRAINING), scaling=load(1000))
     made = plan(again, status=status, model=REF, scaling=scaling(maximum=4))
     assert ("False", "WaitingForTrainingJob") == ready(made)
     assert 4 == applied(made, "Deployment")["spec"]["replicas"]  # type: ignore[index]

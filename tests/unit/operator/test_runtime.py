@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,7 +13,6 @@ from sagebrush.api.meta import Backend
 from sagebrush.backends.cluster import ClusterModelEndpoints, ClusterTrainingJobs
 from sagebrush.core.plan import ErrorClass
 from sagebrush.core.resource import Key, Manifest
-from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError
 from sagebrush.kube.events import EventRecorder
@@ -23,6 +21,7 @@ from sagebrush.runtime.controller import Controller
 from sagebrush.runtime.executor import error_class
 from sagebrush.runtime.workqueue import WorkQueue
 from tests.fakes.kubernetes import FakeClient
+from tests.fakes.metrics import FakeMetrics, sources
 from tests.unit.operator.builders import (
     ARTIFACT,
     DEFAULTS,
@@ -209,28 +208,17 @@ def test_error_must_have_its_class(error: Exception, expected: ErrorClass) -> No
     assert expected == error_class(error)
 
 
-class Metrics:
-    """Request metrics of one number."""
-
-    def __init__(self) -> None:
-        self.rate: float | None = None
-
-    def readings(self, namespace: str, **_: Any) -> tuple[Reading, Reading]:
-        reading = Reading(self.rate, NOON, complete=self.rate is not None)
-        return reading, reading
-
-
 class World:
     """A controller over a fake API server, one pass at a time."""
 
     def __init__(self, client: FakeClient | None = None) -> None:
         self.client = client or FakeClient()
         self.cache = Cache()
-        self.metrics = Metrics()
+        self.metrics = FakeMetrics()
         self.now = 0.0
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.now)
         self.endpoints = ClusterModelEndpoints(
-            cache=self.cache, client=self.client, defaults=DEFAULTS, metrics=self.metrics
+            cache=self.cache, client=self.client, defaults=DEFAULTS, scaling=sources(self.metrics)
         )
         jobs = ClusterTrainingJobs(cache=self.cache, client=self.client, defaults=DEFAULTS)
         self.controller = Controller(

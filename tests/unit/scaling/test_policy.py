@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sagebrush.api.scaling import Scaling, ScalingDecision, ScalingTarget
+from sagebrush.api.scaling import Scaling, ScalingTarget
+from sagebrush.api.scaling_status import ScalingDecision
+from sagebrush.core.scaling.facts import Fleet, Knowledge, Signals
 from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.policy import Decision, ScalingReason, decide, demand_of
+from sagebrush.core.scaling.policy import Decision, ScalingReason, compile_policy, decide, demand_of
 from sagebrush.core.scaling.window import Problem, Reading, unknown
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -52,11 +54,10 @@ def one(
 ) -> Decision:
     long = long if isinstance(long, Reading) else seen(long)
     return decide(
-        scaling or policy(),
-        short=short or long,
-        long=long,
-        replicas=replicas,
-        ready_replicas=replicas if ready is None else ready,
+        compile_policy(scaling or policy()),
+        signals=Signals(short=short or long, long=long),
+        fleet=Fleet(replicas=replicas, ready=replicas if ready is None else ready),
+        knowledge=Knowledge(),
         history=history or History(),
         now=now,
     )

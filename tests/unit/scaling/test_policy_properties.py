@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagebrush.api.scaling import Scaling, ScalingTarget
+from sagebrush.core.scaling.facts import Fleet, Knowledge, Signals
 from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.policy import Decision, decide
+from sagebrush.core.scaling.policy import Decision, compile_policy, decide
 from sagebrush.core.scaling.window import Problem, Reading
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -58,14 +59,14 @@ class Step:
 
 def story(policy: Scaling, ticks: list[Tick], *, replicas: int) -> list[Step]:
     steps, history, time = [], History(), 0.0
+    compiled = compile_policy(policy)
     for tick in ticks:
         time += tick.seconds
         decision = decide(
-            policy,
-            short=tick.reading,
-            long=tick.reading,
-            replicas=replicas,
-            ready_replicas=replicas,
+            compiled,
+            signals=Signals(short=tick.reading, long=tick.reading),
+            fleet=Fleet(replicas=replicas, ready=replicas),
+            knowledge=Knowledge(),
             history=history,
             now=NOON + timedelta(seconds=time),
         )
@@ -136,11 +137,10 @@ def test_decide_must_be_monotone_in_the_load(
             for rate, span in ((short, 6), (long, 60))
         ]
         return decide(
-            policy,
-            short=readings[0],
-            long=readings[1],
-            replicas=last.replicas,
-            ready_replicas=1,
+            compile_policy(policy),
+            signals=Signals(short=readings[0], long=readings[1]),
+            fleet=Fleet(replicas=last.replicas, ready=1),
+            knowledge=Knowledge(),
             history=history,
             now=now,
         ).replicas

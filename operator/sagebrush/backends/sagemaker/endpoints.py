@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from sagebrush.api.meta import ConditionStatus
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.api.training_job import TrainingJobSpec, TrainingJobStatus
-from sagebrush.backends.cluster import MetricsSource
 from sagebrush.backends.sagemaker.autoscaling import read_registered
 from sagebrush.backends.sagemaker.base import Gateway
+from sagebrush.backends.sagemaker.scaling import VariantScaling
 from sagebrush.backends.sagemaker.storage import is_missing
+from sagebrush.backends.scaling_sources import ScalingSources
 from sagebrush.core.conditions import READY, RECONCILING, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.model_source import SourceJob
 from sagebrush.core.plan import Announcement, Plan, SpecError
@@ -36,10 +37,7 @@ from sagebrush.core.sagemaker.endpoint_report import EndpointPlan
 from sagebrush.core.sagemaker.endpoint_request import account_for, hosting_of, variants_of
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory
 from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE
-from sagebrush.core.sagemaker.endpoint_variants import OWN_ENGINE, scaled_by
 from sagebrush.core.sagemaker.endpoint_words import log_group
-from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.window import Reading
 from sagebrush.kube.cache import Cache
 
 _NEARLY = 0.8
@@ -55,10 +53,10 @@ class SageMakerModelEndpoints:
     """ModelEndpoint as models, an endpoint configuration and an endpoint in SageMaker."""
 
     def __init__(
-        self, *, gateway: Gateway, defaults: Callable[[], AwsDefaults], cache: Cache, metrics: MetricsSource
+        self, *, gateway: Gateway, defaults: Callable[[], AwsDefaults], cache: Cache, scaling: ScalingSources
     ) -> None:
-        self._gateway, self._defaults, self._cache, self._metrics = gateway, defaults, cache, metrics
-        self._histories: dict[tuple[str, str], History] = {}
+        self._gateway, self._defaults, self._cache = gateway, defaults, cache
+        self._scaling = VariantScaling(gateway, scaling)
 
     async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[ModelEndpointStatus]:  # noqa: ARG002
         """See :class:`sagebrush.backends.base.Kind`. Raises AwsError where AWS can't be asked."""
@@ -82,26 +80,24 @@ class SageMakerModelEndpoints:
         status = _status(body)
         observed = Observed(
             jobs=self._jobs(meta, spec),
-            readings={} if meta.deleting else self._readings(meta, spec, now=now),
-            histories={variant: history for (uid, variant), history in self._histories.items() if uid == meta.uid},
             finalizer=identity.FINALIZER in dig(body, "metadata", "finalizers", default=[]),
             deleting_since=parse_time(dig(body, "metadata", "deletionTimestamp")),
         )
         if _asks_aws(meta, spec, observed):
             observed = await self._observe(meta, spec, status, observed, defaults=defaults, now=now, refused=refused)
+        if not meta.deleting:
+            case = case_of(meta, spec, status, observed, defaults=defaults, now=now)
+            observed = replace(observed, scaling=await self._scaling.facts(case))
         return meta, spec, status, observed, defaults
 
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """Keep the scaling histories; not that of a change that could not be made."""
         if isinstance(plan, EndpointPlan):
-            for variant, decision in plan.decisions.items():
-                self._histories[meta.uid, variant] = decision.history
+            self._scaling.acted(meta.uid, plan.decisions)
 
     def forget(self, key: Key) -> None:  # noqa: ARG002 - by uid: the name may have been given anew
-        """Drop scaling histories of endpoints that are gone."""
-        bodies = (self._cache.get(other) for other in self._cache.keys("ModelEndpoint"))
-        alive = {body["metadata"]["uid"] for body in bodies if body is not None}
-        self._histories = {of: history for of, history in self._histories.items() if of[0] in alive}
+        """Drop what is remembered of endpoints that are gone."""
+        self._scaling.forget_gone(self._cache)
 
     def stalled(
         self, meta: Meta, body: Manifest, *, reason: str, message: str, final: bool, now: datetime
@@ -263,14 +259,6 @@ class SageMakerModelEndpoints:
                     TrainingJobStatus.model_validate(body.get("status") or {}, extra="ignore"),
                 )
         return out
-
-    def _readings(self, meta: Meta, spec: ModelEndpointSpec, *, now: datetime) -> dict[str, tuple[Reading, Reading]]:
-        return {
-            variant: self._metrics.readings(
-                meta.namespace, endpoint=meta.name, variant=variant, ready_pods=None, now=now
-            )
-            for variant in scaled_by(variants_of(spec), OWN_ENGINE)
-        }
 
 
 def _status(body: Manifest) -> ModelEndpointStatus:

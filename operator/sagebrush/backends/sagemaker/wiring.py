@@ -3,23 +3,25 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sagebrush.api.meta import Backend
+from sagebrush.api.scaling import Scaling
 from sagebrush.backends.base import Kind
 from sagebrush.backends.clock import Clock
-from sagebrush.backends.cluster import MetricsSource
 from sagebrush.backends.sagemaker.budget import TokenBucket
 from sagebrush.backends.sagemaker.clients import Clients, default_region
 from sagebrush.backends.sagemaker.endpoints import SageMakerModelEndpoints
 from sagebrush.backends.sagemaker.gateway import AwsGateway
 from sagebrush.backends.sagemaker.prices import PriceFile
 from sagebrush.backends.sagemaker.training_jobs import SageMakerTrainingJobs
+from sagebrush.backends.scaling_sources import MetricsSource, ScalingSources
 from sagebrush.core.resource import Manifest, dig
 from sagebrush.core.sagemaker.defaults import AwsDefaults, Polling
 from sagebrush.core.sagemaker.endpoint_state import SERVING
-from sagebrush.core.scaling.window import Reading
+from sagebrush.core.scaling.facts import Cadence, Signals
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.resources import NAMESPACES
@@ -62,26 +64,36 @@ class _InWallTime:
     def __init__(self, source: MetricsSource) -> None:
         self._source = source
 
-    def readings(
+    def signals(
         self,
         namespace: str,
         *,
         endpoint: str,
         variant: str,
+        scaling: Scaling,
         ready_pods: Mapping[str, datetime | None] | None,
         now: datetime,  # noqa: ARG002 - the other time
-    ) -> tuple[Reading, Reading]:
-        """See :class:`sagebrush.backends.cluster.MetricsSource`."""
-        return self._source.readings(
-            namespace, endpoint=endpoint, variant=variant, ready_pods=ready_pods, now=datetime.now(UTC)
+    ) -> Signals:
+        """See :class:`sagebrush.backends.scaling_sources.MetricsSource`."""
+        return self._source.signals(
+            namespace,
+            endpoint=endpoint,
+            variant=variant,
+            scaling=scaling,
+            ready_pods=ready_pods,
+            now=datetime.now(UTC),
         )
+
+    def cadence(self, namespace: str, *, endpoint: str, variant: str, scaling: Scaling) -> Cadence:
+        """See :class:`sagebrush.backends.scaling_sources.MetricsSource`."""
+        return self._source.cadence(namespace, endpoint=endpoint, variant=variant, scaling=scaling)
 
 
 class SageMaker:
     """The gateway and the two kinds."""
 
     def __init__(
-        self, settings: Settings, *, cache: Cache, requests: MetricsSource, metrics: AwsMetrics, clock: Clock
+        self, settings: Settings, *, cache: Cache, scaling: ScalingSources, metrics: AwsMetrics, clock: Clock
     ) -> None:
         self._settings = settings
         self._cluster_id = settings.cluster_id
@@ -103,7 +115,7 @@ class SageMaker:
                 defaults=self.defaults,
                 cache=cache,
                 # Prometheus lives in our time, whatever AWS' is.
-                metrics=requests if clock == Clock() else _InWallTime(requests),
+                scaling=scaling if clock == Clock() else replace(scaling, metrics=_InWallTime(scaling.metrics)),
             ),
         }
 
@@ -151,4 +163,7 @@ def is_scaled(body: Manifest) -> bool:
     if body["spec"].get("backend") == Backend.SAGEMAKER and dig(body, "status", "sageMaker", "status") not in SERVING:
         return False
     policies = [each.get("scaling") for each in (body["spec"], *dig(body, "spec", "sageMaker", "variants", default=[]))]
-    return any(policy and policy.get("engine", "Sagebrush") == "Sagebrush" for policy in policies)
+    return any(
+        policy and policy.get("engine", "Sagebrush") == "Sagebrush" and policy.get("mode", "Auto") != "Off"
+        for policy in policies
+    )

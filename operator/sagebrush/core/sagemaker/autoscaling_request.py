@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagebrush.api.application_auto_scaling import ApplicationAutoScaling, ScheduledScaling, StepPolicy
 from sagebrush.api.meta import parse_duration
-from sagebrush.api.scaling import ApplicationAutoScaling, Scaling, ScheduledScaling, StepPolicy
+from sagebrush.api.scaling import Scaling
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -66,7 +67,7 @@ def wanted(endpoint: str, *, variant: str, scaling: Scaling) -> Wanted:
     """All that *variant* should have."""
     extra = scaling.application_auto_scaling or ApplicationAutoScaling()
     where = scalable(endpoint, variant)
-    policies = [_tracking(scaling, extra, metric=INVOCATIONS, target=scaling.target.requests_per_minute)]
+    policies = [_tracking(scaling, extra, metric=INVOCATIONS, target=scaling.target.requests_per_minute or 1.0)]
     if extra.concurrent_requests_per_replica is not None:
         policies.append(_tracking(scaling, extra, metric=CONCURRENCY, target=extra.concurrent_requests_per_replica))
     policies += [_steps(step) for step in extra.step_policies]

@@ -19,10 +19,10 @@ from sagebrush.core.sagemaker.endpoint_outcome import awaited, outcome_of, repor
 from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, Outcome
 from sagebrush.core.sagemaker.endpoint_service import scale_meanwhile, serve
 from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE, SERVING, Seen, Step, Verdict
-from sagebrush.core.sagemaker.endpoint_things import missing, problem_with
+from sagebrush.core.sagemaker.endpoint_things import missing, named, problem_with
 from sagebrush.core.sagemaker.endpoint_variants import decisions, held, histories_before, leaving
 from sagebrush.core.sagemaker.endpoint_words import failed, of_state, rolled_back
-from sagebrush.core.scaling.policy import Decision
+from sagebrush.core.scaling.decision import Decision
 
 CONFLICT_LOOK_AGAIN = timedelta(seconds=30)
 
@@ -85,8 +85,7 @@ def _decided(case: Case, observed: Observed, goal: Goal) -> dict[str, Decision]:
         goal.variants,
         seen=case.seen,
         status=case.status,
-        readings=observed.readings,
-        histories=observed.histories,
+        facts=observed.scaling,
         now=case.now,
     )
 
@@ -136,7 +135,7 @@ def _create(case: Case, observed: Observed, goal: Goal) -> Outcome:
     calls = missing(case, observed, goal)
     soon = case.defaults.polling.after_change
     if calls:
-        text = f"making {_named(calls)}; the endpoint follows"
+        text = f"making {named(calls)}; the endpoint follows"
         return outcome_of(case, Finding(Reason.CREATING, text), requeue=soon, goal=goal, actions=calls)
     text = f"creating endpoint {case.name} with endpoint configuration {goal.config_name}"
     return outcome_of(
@@ -159,7 +158,7 @@ def _update(case: Case, observed: Observed, goal: Goal, seen: Seen, found: Verdi
     soon = case.defaults.polling.after_change
     calls = missing(case, observed, goal)
     if calls:
-        text = f"making {_named(calls)}; the update of the endpoint follows"
+        text = f"making {named(calls)}; the update of the endpoint follows"
         return outcome_of(case, Finding(Reason.UPDATING, text), requeue=soon, goal=goal, actions=calls)
     text = f"updating endpoint {case.name} from endpoint configuration {seen.config} to {goal.config_name}"
     attempts = 1 if found.afresh or case.last is None else case.last.attempts + 1
@@ -244,11 +243,6 @@ def _until(case: Case, found: Verdict) -> timedelta:
     if found.until is None:
         return polling.steady
     return max(polling.after_change, min(found.until - case.now, polling.steady))
-
-
-def _named(calls: tuple[Call, ...]) -> str:
-    names = (call.parameters.get("ModelName") or call.parameters.get("EndpointConfigName") for call in calls)
-    return ", ".join(map(str, names))
 
 
 def _conflict(case: Case, text: str) -> Outcome:

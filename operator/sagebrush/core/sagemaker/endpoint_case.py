@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sagebrush.api.meta import ConditionStatus
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.api.sagemaker_hosting import SageMakerEndpointStatus, SageMakerHosting, UpdateAttempt
-from sagebrush.core.conditions import READY, SCALING_ACTIVE, Reason, find
+from sagebrush.core.conditions import READY, RECONCILING, SCALING_ACTIVE, Reason, find
 from sagebrush.core.model_source import Finding, SourceJob
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
@@ -19,8 +19,9 @@ from sagebrush.core.sagemaker.endpoint_request import Caller, account_for, hosti
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory, due
 from sagebrush.core.sagemaker.endpoint_state import SETTLE, Seen, Step, Verdict, seen_of, verdict
 from sagebrush.core.sagemaker.endpoint_variants import AWS_ENGINE, scaled_by
+from sagebrush.core.scaling.facts import Knowledge
 from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.window import Reading
+from sagebrush.core.variant_scaling import ScalingFacts
 
 _AT_ONCE = timedelta(0)
 
@@ -38,13 +39,21 @@ class Observed:
     log_tail: tuple[str, ...] = ()
     jobs: Mapping[str, SourceJob] = field(default_factory=dict)
     """TrainingJobs referred to, by name."""
-    readings: Mapping[str, tuple[Reading, Reading]] = field(default_factory=dict)
-    """Short and long window by variant."""
-    histories: Mapping[str, History] = field(default_factory=dict)
-    """By variant."""
+    scaling: Mapping[str, ScalingFacts] = field(default_factory=dict)
+    """What is known of each variant that our own policy scales."""
     finalizer: bool = False
     """Whether the object has our finalizer."""
     deleting_since: datetime | None = None
+
+    @property
+    def histories(self) -> Mapping[str, History]:
+        """What the last decisions left, by variant."""
+        return {name: facts.history for name, facts in self.scaling.items() if facts.history}
+
+    @property
+    def knowledge(self) -> Mapping[str, Knowledge]:
+        """By variant."""
+        return {name: facts.knowledge for name, facts in self.scaling.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +226,17 @@ def wanted_lookups(case: Case) -> Lookups:
         return Lookups() if case.was_just_created else things
     involved = _AT_ONCE if case.aws_scaled else None
     by_step = {
-        Step.UPDATE: Lookups(things.configs | {case.seen.config}, things.models, registrations=involved),
+        Step.UPDATE: Lookups(
+            things.configs | {case.seen.config},
+            things.models | models_kept(case.status, case.seen.config),
+            registrations=involved,
+        ),
         Step.RECREATE: Lookups(types, registrations=involved, alarms=True),
         Step.RECREATE_LATER: Lookups(types, log=True),
         Step.UPDATE_LATER: Lookups(types, registrations=case.defaults.polling.active if case.aws_scaled else None),
         Step.ROLLED_BACK: Lookups(types, registrations=case.defaults.polling.active if case.aws_scaled else None),
         Step.GIVEN_UP: Lookups(types, log=True),
-        Step.SERVE: _in_service(case, goal, types),
+        Step.SERVE: _in_service(case, case.seen, goal, types),
     }
     return by_step.get(found.step, Lookups(configs=types))
 
@@ -234,20 +247,28 @@ def lookups_meanwhile(case: Case) -> Lookups:
     return Lookups(types, registrations=case.defaults.polling.autoscaling if case.aws_scaled else None)
 
 
-def _in_service(case: Case, goal: Goal, types: frozenset[str]) -> Lookups:
-    told, scaling = (find(case.status.conditions, kind) for kind in (READY, SCALING_ACTIVE))
+def models_kept(status: ModelEndpointStatus, config: str) -> frozenset[str]:
+    """Names of the models of a configuration, as far as status remembers its revision."""
+    return frozenset(name for each in status.revisions if each.endpoint_config == config for name in each.models)
+
+
+def _in_service(case: Case, seen: Seen, goal: Goal, types: frozenset[str]) -> Lookups:
+    told, scaling, busy = (find(case.status.conditions, kind) for kind in (READY, SCALING_ACTIVE, RECONCILING))
     peace = (
-        told
+        told is not None
         and told.reason == Reason.SERVING
         and told.observed_generation == case.meta.generation
-        and scaling
-        and scaling.status is ConditionStatus.TRUE
+        and not (busy and busy.status is ConditionStatus.TRUE)
     )
-    age = case.defaults.polling.autoscaling if peace and case.aws_scales else _AT_ONCE
+    in_step = peace and scaling is not None and scaling.status is ConditionStatus.TRUE
+    age = case.defaults.polling.autoscaling if in_step and case.aws_scales else _AT_ONCE
+    # Something is new, or went wrong: perhaps since somebody deleted what the endpoint needs.
+    doubted = not peace or bool(seen.failure_reason)
     remembered = any(each.endpoint_config == goal.config_name for each in case.status.revisions)
     recover = frozenset() if remembered or goal.content else frozenset({goal.config_name})
     return Lookups(
-        types | recover,
+        types | recover | (frozenset({goal.config_name}) if doubted else frozenset()),
+        frozenset(goal.models) if doubted else frozenset(),
         listed=bool(due(case.status.revisions, now=case.now)),
         registrations=age if case.aws_scaled else None,
     )

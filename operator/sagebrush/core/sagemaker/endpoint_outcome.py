@@ -86,6 +86,7 @@ def reported(case: Case, observed: Observed, outcome: Outcome) -> EndpointPlan:
         endpoint=case.name,
         region=case.account.region,
         types=case.types(observed.inventory),
+        knowledge=observed.knowledge,
         defaults=case.defaults,
         now=case.now,
     )

@@ -8,6 +8,7 @@ from sagebrush.api.aws import Cost
 from sagebrush.api.meta import API_VERSION, Condition, ConditionStatus
 from sagebrush.api.model_endpoint import ModelEndpointStatus
 from sagebrush.api.sagemaker_hosting import Revision, SageMakerEndpointStatus, UpdateAttempt
+from sagebrush.api.scaling_status import ScalingStatus
 from sagebrush.core.conditions import READY, SCALING_ACTIVE, Outlook, Reason, find, set_conditions, summary
 from sagebrush.core.model_source import Finding
 from sagebrush.core.plan import Action, Announcement, Apply, Plan
@@ -18,7 +19,9 @@ from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_state import SERVING, Seen
 from sagebrush.core.sagemaker.endpoint_variants import AWS_ENGINE, scaling_statuses, usage, variant_statuses
-from sagebrush.core.scaling.policy import Decision
+from sagebrush.core.scaling.decision import Decision
+from sagebrush.core.scaling.facts import Knowledge
+from sagebrush.core.variant_scaling import is_active, scaling_conditions, turns
 
 KIND = "ModelEndpoint"
 _TEXT = 1024
@@ -97,13 +100,14 @@ def report(
     endpoint: str,
     region: str,
     types: Mapping[str, str],
+    knowledge: Mapping[str, Knowledge],
     defaults: AwsDefaults,
     now: datetime,
 ) -> EndpointPlan:
     """The complete status, and an Event for each transition."""
     finding, variants = outcome.finding, goal.variants if goal else ()
     had = goal if finding.reason not in _NOT_TO_BE_HAD else None
-    scaling = scaling_statuses(variants, outcome.decisions, status=status, now=now)
+    scaling = scaling_statuses(variants, outcome.decisions, status=status, knowledge=knowledge, now=now)
     only = len(variants) == 1
     current = [each.current_instances for each in seen.variants if each.current_instances is not None] if seen else []
     serves = bool(seen and goal and seen.status in SERVING and seen.config == goal.config_name)
@@ -114,7 +118,7 @@ def report(
         status=outcome.status_word or (seen.status if seen else None),
         endpoint_config=(seen.config or None) if seen else None,
         failure_reason=(seen.failure_reason[:_TEXT] or None) if seen else None,
-        variants=variant_statuses(seen, types=types, scaling={} if only else scaling),
+        variants=variant_statuses(seen, types=types, scaling=_beside_variants(status, scaling, goal=goal)),
         last_update=outcome.last,
         recreations=outcome.recreations,
     )
@@ -122,6 +126,7 @@ def report(
     messages = {name: each.message for name, each in scaling.items()}
     absent = serves and seen is not None and not any(seen.variant(name) for name in messages)
     wanted += _scaling_condition(outcome, messages, absent=absent, before=find(status.conditions, SCALING_ACTIVE))
+    wanted += scaling_conditions(scaling, outcome.decisions)
     new = status.model_copy(
         update={
             "observed_generation": meta.generation,
@@ -131,7 +136,8 @@ def report(
             "model": had.model if had else status.model,
             "replicas": sum(current),
             "ready_replicas": sum(current) if serves else 0,
-            "scaling": next(iter(scaling.values()), None) if only else None,
+            # Kept while there is nothing to decide on: what was measured of the instances is in it.
+            "scaling": status.scaling if goal is None else next(iter(scaling.values()), None) if only else None,
             "sage_maker": sage_maker,
             "revisions": list(outcome.revisions),
             "cost": cost_of(status, seen, types=types, region=region, defaults=defaults, now=now),
@@ -140,11 +146,20 @@ def report(
     return EndpointPlan(
         status=new,
         actions=outcome.actions,
-        events=_events(status, outcome, only=only),
+        events=(*_events(status, outcome, only=only), *(turns(status.conditions, wanted) if scaling else ())),
         requeue_after=outcome.requeue,
         decision=next(iter(outcome.decisions.values()), None) if only else None,
         decisions=outcome.decisions,
     )
+
+
+def _beside_variants(
+    status: ModelEndpointStatus, scaling: Mapping[str, ScalingStatus], *, goal: Goal | None
+) -> Mapping[str, ScalingStatus]:
+    if goal is not None:
+        return {} if len(goal.variants) == 1 else scaling
+    told = status.sage_maker.variants if status.sage_maker else []
+    return {each.name: each.scaling for each in told if each.scaling}
 
 
 def cost_of(
@@ -192,9 +207,9 @@ def _scaling_condition(
         return ((SCALING_ACTIVE, told if outcome.registered is None else outcome.registered, AWS_ENGINE, text),)
     if not outcome.decisions:
         return ()
-    active = not absent and all(decision.requests_per_minute is not None for decision in outcome.decisions.values())
+    active = not absent and all(map(is_active, outcome.decisions.values()))
     # The reason of a variant that sees nothing, if any.
-    worst = min(outcome.decisions.values(), key=lambda decision: decision.requests_per_minute is not None)
+    worst = min(outcome.decisions.values(), key=is_active)
     text = "; ".join(f"{name}: {text}" if len(messages) > 1 else text for name, text in messages.items())
     if absent:
         text = f"{text}; the revision that serves has no such variant"

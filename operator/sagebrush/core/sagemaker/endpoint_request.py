@@ -65,6 +65,11 @@ class Content:
     variants: tuple[Mapping[str, Any], ...]
     rest: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """What the revision is the hash of."""
+        return {"variants": list(self.variants), **self.rest}
+
 
 def variants_of(spec: ModelEndpointSpec) -> tuple[WantedVariant, ...]:
     """The variants that the spec asks for."""
@@ -75,7 +80,7 @@ def variants_of(spec: ModelEndpointSpec) -> tuple[WantedVariant, ...]:
         )
         return (only,)
     return tuple(
-        WantedVariant(v.name, v.model or spec.model, v.weight, v.replicas, v.instance_type, v.serverless, v.scaling)
+        WantedVariant(v.name, v.model or spec.model, v.weight, v.replicas, v.instance_type, v.serverless, Scaling.of_variant(v.scaling))
         for v in hosting.variants
     )
 

@@ -13,6 +13,7 @@ from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_report import Outcome, stamp
 from sagebrush.core.sagemaker.endpoint_revisions import collected, due, in_use, marked, newest, ours
 from sagebrush.core.sagemaker.endpoint_state import CAPACITY_WAIT, Seen, is_capacity
+from sagebrush.core.sagemaker.endpoint_things import missing, named
 from sagebrush.core.sagemaker.endpoint_variants import (
     AWS_ENGINE,
     changes,
@@ -34,13 +35,13 @@ def serve(case: Case, observed: Observed, goal: Goal, made: Mapping[str, Decisio
     stuck = _is_stuck(case, seen, asked)
     if stuck:
         asked = []
-    calls = _registrations(case, observed, goal)
+    remade, calls = missing(case, observed, goal), _registrations(case, observed, goal)
     known = any(seen.variant(name) for name in scaled_by(goal.variants, AWS_ENGINE))
     in_step_now = case.aws_scales and known and not calls
-    calls = (*calls, *_resized(case, asked))
+    calls = (*remade, *calls, *_resized(case, asked))
     outcome = replace(
         base,
-        finding=_finding(case, goal, seen, asked=asked, stuck=stuck),
+        finding=_finding(case, goal, seen, asked=asked, stuck=stuck, remade=remade),
         decisions=_carried_out(case, observed, goal, made, asked=asked),
         last=None,
         recreations=0,
@@ -128,7 +129,9 @@ def _carried_out(
     }
 
 
-def _finding(case: Case, goal: Goal, seen: Seen, *, asked: Sequence[Mapping[str, Any]], stuck: bool) -> Finding:
+def _finding(
+    case: Case, goal: Goal, seen: Seen, *, asked: Sequence[Mapping[str, Any]], stuck: bool, remade: Sequence[Call]
+) -> Finding:
     counts = [each.current_instances or 0 for each in seen.variants if not each.serverless]
     wanted = [each.desired_instances or 0 for each in seen.variants if not each.serverless]
     text = f"revision {goal.revision} serves"
@@ -139,6 +142,8 @@ def _finding(case: Case, goal: Goal, seen: Seen, *, asked: Sequence[Mapping[str,
     absent = [each.name for each in goal.variants if seen.variant(each.name) is None]
     if absent:
         text = f"{text}; it has no variant {' and no '.join(absent)}: the spec's replicas and scaling of it wait"
+    if remade:
+        text = f"{text}; {named(remade)} was deleted in SageMaker, and is made again"
     if stuck:
         text = f"{text}; more were refused: {seen.failure_reason} Asked again at {stamp(seen.modified + CAPACITY_WAIT)}"
         # What serves is what is wanted, if less of it: Ready, as a Deployment that can't start more pods is.

@@ -8,14 +8,17 @@ from typing import Any
 
 from sagebrush.api.model_endpoint import ModelEndpointStatus
 from sagebrush.api.sagemaker_hosting import VariantStatus
-from sagebrush.api.scaling import Scaling, ScalingStatus
+from sagebrush.api.scaling import Scaling
+from sagebrush.api.scaling_status import ScalingStatus
 from sagebrush.core.sagemaker.cost import SERVERLESS
 from sagebrush.core.sagemaker.endpoint_request import WantedVariant
 from sagebrush.core.sagemaker.endpoint_state import FAILED, Seen, SeenVariant
+from sagebrush.core.scaling.decision import Decision, ScalingReason
+from sagebrush.core.scaling.facts import Fleet, Knowledge
 from sagebrush.core.scaling.history import History
-from sagebrush.core.scaling.policy import Decision, ScalingReason, decide
 from sagebrush.core.scaling.report import status_of
-from sagebrush.core.scaling.window import Problem, Reading, unknown
+from sagebrush.core.scaling.words import sentence
+from sagebrush.core.variant_scaling import NO_FACTS, ScalingFacts, decided, resumed
 
 OWN_ENGINE, AWS_ENGINE = "Sagebrush", "ApplicationAutoScaling"
 
@@ -38,34 +41,24 @@ def decisions(
     *,
     seen: Seen | None,
     status: ModelEndpointStatus,
-    readings: Mapping[str, tuple[Reading, Reading]],
-    histories: Mapping[str, History],
+    facts: Mapping[str, ScalingFacts],
     now: datetime,
 ) -> dict[str, Decision]:
-    """What our own policy wants of each variant that it scales."""
+    """What our own policy wants of each variant that it scales. Raises SpecError for a schedule that means nothing."""
     out: dict[str, Decision] = {}
-    for name, policy in scaled_by(variants, OWN_ENGINE).items():
+    for name, scaling in scaled_by(variants, OWN_ENGINE).items():
         before = scaling_before(status, name, only=len(variants) == 1)
         found = seen.variant(name) if seen else None
-        current = found.desired_instances if found else None
-        short, long = readings.get(name) or unknown(Problem.NO_DATA, message="no look at the request metrics yet")
-        out[name] = decide(
-            policy,
-            short=short,
-            long=long,
+        wanted = found.desired_instances if found else None
+        ready = (found.current_instances or 0) if found else 0
+        fleet = Fleet(
             # A failed endpoint shows none; it comes back as large as it was.
-            replicas=current or (before.desired_replicas if before else policy.min_replicas),
-            ready_replicas=(found.current_instances or 0) if found else 0,
-            history=histories.get(name) or _resumed(before),
-            now=now,
+            replicas=wanted or (before.desired_replicas if before else scaling.min_replicas),
+            ready=ready,
+            starting=max((wanted or 0) - ready, 0),
         )
+        out[name] = decided(scaling, facts.get(name) or NO_FACTS, fleet=fleet, before=before, now=now)
     return out
-
-
-def _resumed(before: ScalingStatus | None) -> History:
-    if before is None:
-        return History()
-    return History.resumed(last_scale_time=before.last_scale_time, decisions=before.decisions)
 
 
 def held(decision: Decision, *, before: History, message: str) -> Decision:
@@ -79,8 +72,14 @@ def held(decision: Decision, *, before: History, message: str) -> Decision:
         decision,
         replicas=decision.previous_replicas,
         reason=ScalingReason.ENDPOINT_BUSY,
-        message=f"{decision.message}; held: {message}",
-        history=replace(decision.history, last_scale_out=before.last_scale_out, last_scale_in=before.last_scale_in),
+        said=sentence("{0:said}; held: {1}", decision.said, message),
+        history=replace(
+            decision.history,
+            last_scale_out=before.last_scale_out,
+            last_scale_in=before.last_scale_in,
+            changes=before.changes,
+            stepped_at=before.stepped_at,
+        ),
     )
 
 
@@ -90,7 +89,7 @@ def histories_before(
     """What each decision was made from."""
     only = len(variants) == 1
     names = scaled_by(variants, OWN_ENGINE)
-    return {name: histories.get(name) or _resumed(scaling_before(status, name, only=only)) for name in names}
+    return {name: histories.get(name) or resumed(scaling_before(status, name, only=only)) for name in names}
 
 
 def wanted_counts(variants: Sequence[WantedVariant], made: Mapping[str, Decision]) -> dict[str, int]:
@@ -121,7 +120,9 @@ def initial_counts(
         found = seen.variant(variant.name) if seen else None
         before = scaling_before(status, variant.name, only=len(variants) == 1)
         current = (found.desired_instances if found else None) or (before.desired_replicas if before else 0)
-        out[variant.name] = max(policy.min_replicas, min(current, policy.max_replicas))
+        within = max(policy.min_replicas, min(current, policy.max_replicas))
+        # In the other modes the number is somebody else's to say.
+        out[variant.name] = current if current and policy.mode != "Auto" else within
     return out
 
 
@@ -192,13 +193,24 @@ def _status(found: SeenVariant, kind: str | None, scaling: ScalingStatus | None)
 
 
 def scaling_statuses(
-    variants: Sequence[WantedVariant], made: Mapping[str, Decision], *, status: ModelEndpointStatus, now: datetime
+    variants: Sequence[WantedVariant],
+    made: Mapping[str, Decision],
+    *,
+    status: ModelEndpointStatus,
+    knowledge: Mapping[str, Knowledge],
+    now: datetime,
 ) -> dict[str, ScalingStatus]:
     """What status says of each variant that our own policy scales."""
     only = len(variants) == 1
     policies = scaled_by(variants, OWN_ENGINE)
     return {
-        name: status_of(decision, previous=scaling_before(status, name, only=only), policy=policies[name], now=now)
+        name: status_of(
+            decision,
+            previous=scaling_before(status, name, only=only),
+            policy=policies[name],
+            knowledge=knowledge.get(name) or Knowledge(),
+            now=now,
+        )
         for name, decision in made.items()
     }
 

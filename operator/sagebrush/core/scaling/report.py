@@ -2,56 +2,111 @@
 
 from datetime import datetime, timedelta
 
-from sagebrush.api.scaling import Scaling, ScalingDecision, ScalingStatus
-from sagebrush.core.scaling.policy import Decision
+from sagebrush.api.scaling import Scaling
+from sagebrush.api.scaling_status import (
+    CapacityStatus,
+    PredictionStatus,
+    ScalingDecision,
+    ScalingProposal,
+    ScalingStatus,
+    StartupStatus,
+)
+from sagebrush.core.scaling.decision import Decision
+from sagebrush.core.scaling.facts import Capacity, Knowledge, Startup
 
 DECISIONS_KEPT = 10
 _REWRITE_AFTER = timedelta(seconds=10)
 _REFRESH_AFTER = timedelta(minutes=5)
 _REWRITE_SHARE = 0.05
-_LONGEST_REASON = 1024
+_LONGEST_TEXT = 1024
 _LONGEST_MESSAGE = 2048
+_MOST_PROPOSALS = 8
+_NOTHING = Knowledge()
 
 
-def status_of(decision: Decision, *, previous: ScalingStatus | None, policy: Scaling, now: datetime) -> ScalingStatus:
+def status_of(
+    decision: Decision,
+    *,
+    previous: ScalingStatus | None,
+    policy: Scaling,
+    now: datetime,
+    knowledge: Knowledge = _NOTHING,
+) -> ScalingStatus:
     """The status to have after the decision: *previous* itself where nothing worth a write has changed.
 
-    Worth a write: another number, reason or target; demand that moved by 5 % at least and 10 s after the last one
-    written; while nothing is measured, another explanation; and every 5 min, so that nobody reads an old figure.
+    Worth a write: another number, reason, target, bound, capacity or start-up time; demand that moved by 5 % at least
+    and 10 s after the last one written; while nothing is measured, another explanation; a new calibration; and every
+    5 min, so that nobody reads an old figure.
     """
-    if previous is not None and not _worth_writing(decision, previous=previous, policy=policy, now=now):
+    if previous is not None and not _worth_writing(decision, previous, policy=policy, knowledge=knowledge, now=now):
         return previous
     decisions = [] if previous is None else list(previous.decisions)
+    message = decision.message[:_LONGEST_MESSAGE]
     if decision.changed:
         entry = ScalingDecision(
             time=now,
             from_replicas=decision.previous_replicas,
             to_replicas=decision.replicas,
-            reason=decision.message[:_LONGEST_REASON],
+            reason=message[:_LONGEST_TEXT],
         )
         decisions.append(entry)
     before = None if previous is None else previous.last_scale_time
     return ScalingStatus(
         desired_replicas=decision.replicas,
+        recommended_replicas=decision.recommended,
         observed_requests_per_minute=_rounded(decision.requests_per_minute),
-        observed_at=None if decision.requests_per_minute is None else decision.observed_at,
+        observed_value=_rounded(decision.value),
+        observed_at=None if decision.requests_per_minute is None and decision.value is None else decision.observed_at,
+        source=decision.source or None,
         target_requests_per_minute=policy.target.requests_per_minute,
+        target=str(decision.target_words)[:_LONGEST_TEXT] or None,
+        proposals=[
+            ScalingProposal(by=each.by, replicas=each.replicas, why=str(each.why)[:_LONGEST_TEXT])
+            for each in decision.proposals[:_MOST_PROPOSALS]
+        ],
+        limited_by=decision.limited_by or None,
+        next_change_after=decision.next_change_not_before,
         reason=str(decision.reason),
-        message=decision.message[:_LONGEST_MESSAGE],
+        message=message,
         last_scale_time=now if decision.changed else before,
+        capacity=_capacity(decision.capacity),
+        startup=_startup(knowledge.startup),
+        prediction=_prediction(decision, knowledge=knowledge),
         decisions=decisions[-DECISIONS_KEPT:],
     )
 
 
-def _worth_writing(decision: Decision, *, previous: ScalingStatus, policy: Scaling, now: datetime) -> bool:
+def known(status: ScalingStatus | None) -> tuple[Capacity | None, Startup | None]:
+    """What status keeps of the capacity and the start-up times, for the Knowledge after a restart."""
+    if status is None:
+        return None, None
+    told, capacity = status.capacity, None
+    if told is not None:
+        capacity = Capacity(
+            requests_per_second=told.requests_per_second,
+            concurrency=told.concurrency,
+            source=told.source,
+            measured_at=told.measured_at,
+            revision=told.revision,
+        )
+    recent = tuple(status.startup.recent) if status.startup else ()
+    return capacity, Startup.of(recent) if recent else None
+
+
+def _worth_writing(
+    decision: Decision, previous: ScalingStatus, *, policy: Scaling, knowledge: Knowledge, now: datetime
+) -> bool:
     told = previous.observed_requests_per_minute
     seen = decision.requests_per_minute
     if (
         decision.changed
         or decision.replicas != previous.desired_replicas
+        or decision.recommended != previous.recommended_replicas
         or str(decision.reason) != previous.reason
+        or (decision.limited_by or None) != previous.limited_by
         or policy.target.requests_per_minute != previous.target_requests_per_minute
         or (told is None) != (seen is None)
+        or _learned_anew(decision, previous, knowledge=knowledge)
     ):
         return True
     if told is None or seen is None or previous.observed_at is None:
@@ -62,5 +117,50 @@ def _worth_writing(decision: Decision, *, previous: ScalingStatus, policy: Scali
     return since >= _REFRESH_AFTER or (moved and since >= _REWRITE_AFTER)
 
 
-def _rounded(requests_per_minute: float | None) -> float | None:
-    return None if requests_per_minute is None else round(requests_per_minute, 2)
+def _learned_anew(decision: Decision, previous: ScalingStatus, *, knowledge: Knowledge) -> bool:
+    """Whether what is measured or learned is not what was told."""
+    learned_at = previous.prediction.learned_at if previous.prediction else None
+    return (
+        _capacity(decision.capacity) != previous.capacity
+        or _startup(knowledge.startup) != previous.startup
+        or (knowledge.calibration is not None and knowledge.calibration.learned_at != learned_at)
+    )
+
+
+def _capacity(capacity: Capacity | None) -> CapacityStatus | None:
+    if capacity is None:
+        return None
+    return CapacityStatus(
+        requests_per_second=round(capacity.requests_per_second, 3),
+        concurrency=capacity.concurrency,
+        source=capacity.source,
+        measured_at=capacity.measured_at,
+        revision=capacity.revision,
+    )
+
+
+def _startup(startup: Startup | None) -> StartupStatus | None:
+    if startup is None:
+        return None
+    return StartupStatus(
+        p50_seconds=round(startup.p50_seconds, 1),
+        p90_seconds=round(startup.p90_seconds, 1),
+        recent=[round(seconds, 1) for seconds in startup.recent],
+    )
+
+
+def _prediction(decision: Decision, *, knowledge: Knowledge) -> PredictionStatus | None:
+    calibration, predicted = knowledge.calibration, decision.prediction
+    if calibration is None and predicted is None:
+        return None
+    return PredictionStatus(
+        requests_per_minute=_rounded(predicted.requests_per_minute) if predicted else None,
+        until=predicted.until if predicted else None,
+        error_percent=_rounded(calibration.error_percent) if calibration else None,
+        learned=(calibration.learned[:_LONGEST_TEXT] or None) if calibration else None,
+        learned_at=calibration.learned_at if calibration else None,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

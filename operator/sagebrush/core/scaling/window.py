@@ -23,7 +23,18 @@ from typing import NamedTuple
 
 from sagebrush.core.scaling.counters import PodSeries, Sample, Track, scrape_interval_seconds, tracks_of
 
-__all__ = ["LONG_WINDOW", "PodSeries", "Problem", "Reading", "Readings", "Sample", "read", "short_window", "unknown"]
+__all__ = [
+    "LONG_WINDOW",
+    "PodSeries",
+    "Problem",
+    "Reading",
+    "Readings",
+    "Sample",
+    "read",
+    "short_window",
+    "stale_after_seconds",
+    "unknown",
+]
 
 LONG_WINDOW = timedelta(seconds=60)
 _SHORTEST_WINDOW_SECONDS = 6.0
@@ -85,6 +96,8 @@ class _Seen:
     serving: frozenset[str]
     """Pods whose windows end at their own newest sample."""
     missing: tuple[str, ...]
+    nobody_ready: bool
+    """Pods are known, and none of them takes requests."""
     interval_seconds: float
     end: float
     age_seconds: float
@@ -126,7 +139,7 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
         return unknown(Problem.NO_DATA, message="Prometheus has no samples of sagebrush_invocations_total for it")
     end = max(track.last for track in tracks)
     age = max(0.0, at.timestamp() - end)
-    limit = _stale_after_seconds(interval)
+    limit = stale_after_seconds(interval)
     if age > limit:
         newest = datetime.fromtimestamp(end, UTC)
         message = f"the newest sample is from {newest:%H:%M:%S} UTC, which is more than {limit:.0f} s ago"
@@ -142,6 +155,7 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
         missing=tuple(
             sorted({track.pod for track in tracks} - fresh if ready_pods is None else ready_pods.keys() - fresh)
         ),
+        nobody_ready=ready_pods is not None and not ready_pods,
         interval_seconds=interval,
         end=end,
         age_seconds=age,
@@ -154,7 +168,8 @@ def _keeping_up(tracks: Sequence[Track], *, end: float, interval: float) -> froz
     return frozenset(track.pod for track in tracks if end - track.last <= _SCRAPES_BEHIND * interval)
 
 
-def _stale_after_seconds(interval_seconds: float) -> float:
+def stale_after_seconds(interval_seconds: float) -> float:
+    """Age, in seconds, from which on samples are too old, for a scrape interval in seconds."""
     return max(_FRESH_SECONDS, _INTERVALS_UNTIL_STALE * interval_seconds)
 
 
@@ -185,6 +200,8 @@ def _shortcoming(seen: _Seen, *, length_seconds: float, covered_seconds: float) 
     """Why the window does not show everything; the first that applies."""
     if seen.missing:
         return Problem.PARTIAL, f"no fresh samples of {_named(seen.missing)}"
+    if seen.nobody_ready:
+        return Problem.PARTIAL, "no pod is ready to take requests, and those that found none are counted nowhere"
     slack = seen.interval_seconds / 2
     reach = length_seconds - slack
     unseen = [track.pod for track in seen.tracks if track.unseen and track.first > seen.end_of(track) - reach]
@@ -193,7 +210,7 @@ def _shortcoming(seen: _Seen, *, length_seconds: float, covered_seconds: float) 
     if covered_seconds < reach:
         return Problem.FILLING, f"the samples do not reach back {length_seconds:.0f} s yet"
     times = sorted({sample.unix_seconds for track in seen.tracks for sample in track.samples})
-    limit = _stale_after_seconds(seen.interval_seconds)
+    limit = stale_after_seconds(seen.interval_seconds)
     for before, after in pairwise(times):
         if after - before > limit and after > seen.end - reach:
             at = datetime.fromtimestamp(before, UTC)

@@ -1,0 +1,152 @@
+"""Ways to provide for what comes, and how each does over the past."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from sagebrush.core.scaling.calibration import DAY_SECONDS, SLOW_HORIZON_SECONDS
+from sagebrush.core.scaling.compiled import Policy
+from sagebrush.core.scaling.demand import MOST_RISE, SLOW_SHARE
+from sagebrush.core.scaling.facts import Capacity, Knowledge
+from sagebrush.core.scaling.past import Past
+from sagebrush.core.scaling.replayed import Arena, Replayed
+from sagebrush.core.scaling.rolling import Floats, faded, trailing_mean
+from sagebrush.core.scaling.seasons import SeasonKind, foreseen_by_minute
+from sagebrush.core.scaling.targets import LATENCY_SCALE_IN_MARGIN, SERIALISED_TOLERANCE, pool_of
+
+HEADROOMS = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 2.0, 2.2, 2.5)
+FAST_HEADROOMS = (0.9, 0.94, 0.97, 1.0, 1.03, 1.06, 1.09, 1.12, 1.16, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0)
+FAST_HOLDS = (60.0, 120.0, 300.0)
+RISES = (0.0, 0.5, 1.0, 1.5)
+SEASON_SHARES = (0.8, 0.95, 1.1, 1.3)
+_LATE_WEIGHT = 10.0
+_SHORT_SECONDS, _LONG_SECONDS, _WIGGLE_SECONDS = 6.0, 60.0, 600.0
+_SIGMAS = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """One way to provide, but for its headroom."""
+
+    newest: bool
+    rise: float
+    hold_seconds: float
+    season: SeasonKind
+    season_share: float
+    measured: Floats
+    """Requests/s that are measured and carried on, by bin."""
+    foretold: Floats | None
+    """Requests/s that the season foretells, by bin."""
+
+    def provided(self, headroom: float) -> Floats:
+        """Requests/s to provide for."""
+        measured = self.measured * headroom
+        return measured if self.foretold is None else np.maximum(measured, self.foretold)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A way with the least headroom that keeps the budget, and how it did."""
+
+    way: Way
+    headroom: float
+    outcome: Replayed
+    score: float
+
+
+def is_slow(knowledge: Knowledge) -> bool:
+    """Whether the horizon is one of minutes."""
+    return knowledge.horizon_seconds >= SLOW_HORIZON_SECONDS
+
+
+def arena_of(past: Past, *, policy: Policy, capacity: Capacity, knowledge: Knowledge) -> Arena:
+    """What the ways are replayed against."""
+    cadence = knowledge.cadence
+    seconds = knowledge.startup_seconds + cadence.interval_seconds + cadence.scrape_seconds / 2 + cadence.lag_seconds
+    # The first day has no season to go by, which says nothing of the days that have one.
+    judged = past.known.copy()
+    if past.known_days > 2:
+        judged[: round(DAY_SECONDS / past.step)] = 0.0
+    return Arena(
+        rates=past.rates,
+        judged=judged,
+        carried=pool_of(policy, capacity=capacity, dispersion=past.dispersion),
+        margin=LATENCY_SCALE_IN_MARGIN,
+        start_steps=max(1, round(seconds / past.step)),
+        serialised=knowledge.serialised,
+        tolerance=SERIALISED_TOLERANCE,
+        minimum=policy.minimum,
+        maximum=policy.maximum,
+    )
+
+
+def ways(past: Past, *, policy: Policy, knowledge: Knowledge) -> Iterator[Way]:
+    """All ways to provide that are worth a try."""
+    most = policy.in_cooldown.total_seconds()
+    if not is_slow(knowledge):
+        yield from _fast_ways(past, holds=sorted({min(hold, most) for hold in FAST_HOLDS}), knowledge=knowledge)
+        return
+    rise = slow_rise(past, horizon_seconds=knowledge.horizon_seconds)
+    seasons = seasons_of(past, policy=policy, knowledge=knowledge)
+    for share, (kind, foretold) in product(RISES, seasons.items()):
+        measured = past.rates + share * rise
+        for part in SEASON_SHARES if foretold is not None else (1.0,):
+            scaled = None if foretold is None else foretold * part
+            yield Way(True, share, min(300.0, most), kind, part, measured, scaled)
+
+
+def _fast_ways(past: Past, *, holds: list[float], knowledge: Knowledge) -> Iterator[Way]:
+    rates, step, horizon = past.rates, past.step, knowledge.horizon_seconds
+    long = trailing_mean(rates, steps=max(1, round(_LONG_SECONDS / step)))
+    short = trailing_mean(rates, steps=max(1, round(_SHORT_SECONDS / step)))
+    span = max(_SHORT_SECONDS, step)
+    both = np.maximum(short, long)
+    wiggle = trailing_mean(np.abs(short - long), steps=max(1, round(_WIGGLE_SECONDS / step)))
+    noise = np.maximum(_SIGMAS * np.sqrt(np.maximum(long * span, 1.0)) / span, 3 * wiggle)
+    steep = (short - long) / max((_LONG_SECONDS - span) / 2, step) * horizon
+    rise = np.where(short - long > noise, np.minimum(steep, both * min(1.0, horizon / 60)), 0.0)
+    for hold in holds:
+        for newest, share, measured in ((False, 0.0, long), (True, 0.0, both), (True, 1.0, both + rise)):
+            yield Way(newest, share, hold, SeasonKind.NONE, 1.0, measured, None)
+
+
+def slow_rise(past: Past, *, horizon_seconds: float) -> Floats:
+    """As :mod:`sagebrush.core.scaling.demand` carries on a rise over a horizon of minutes."""
+    rates, step, age = past.rates, past.step, SLOW_SHARE * horizon_seconds
+    above = rates - faded(rates, share=1 - float(np.exp(-step / age)))
+    noise = _SIGMAS * np.sqrt(np.maximum(rates * past.dispersion, 1.0) / _LONG_SECONDS)
+    return np.minimum(np.maximum(above - noise, 0.0) / SLOW_SHARE, MOST_RISE * rates)
+
+
+def seasons_of(past: Past, *, policy: Policy, knowledge: Knowledge) -> dict[SeasonKind, Floats | None]:
+    """What each kind of season would have foretold at the end of each bin."""
+    found: dict[SeasonKind, Floats | None] = {SeasonKind.NONE: None}
+    if not policy.predicts or past.known_days < 2:
+        return found
+    for kind in (SeasonKind.MEAN, SeasonKind.MAX):
+        minutes = foreseen_by_minute(
+            past.days,
+            past.minutes,
+            first_minute=past.first_minute,
+            kind=kind,
+            horizon_seconds=knowledge.horizon_seconds,
+        )
+        found[kind] = minutes[past.minute_of_bins]
+    return found
+
+
+def fitted(way: Way, *, arena: Arena, budget: float, step: float) -> Fit:
+    """The least headroom that keeps the budget; the largest where none does."""
+    steps = max(1, round(way.hold_seconds / step))
+    grid = HEADROOMS if way.season is not SeasonKind.NONE or arena.serialised else FAST_HEADROOMS
+    low, high = 0, len(grid) - 1
+    found: dict[int, Replayed] = {}
+    while low < high:
+        middle = (low + high) // 2
+        found[middle] = arena.replayed(way.provided(grid[middle]), hold_steps=steps)
+        low, high = (low, middle) if found[middle].late <= budget else (middle + 1, high)
+    outcome = found.get(low) or arena.replayed(way.provided(grid[low]), hold_steps=steps)
+    score = outcome.cost * (1 + _LATE_WEIGHT * max(0.0, outcome.late - budget))
+    return Fit(way, grid[low], outcome, score)

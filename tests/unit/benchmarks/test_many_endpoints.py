@@ -1,0 +1,63 @@
+"""The world of the benchmark with many endpoints: loads that are what they are said to be, and numbers that are right for them."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from benchmarks.many_endpoints.population import CAPACITY, NAMESPACE, SORTS, Subject
+from benchmarks.many_endpoints.traffic import Traffic
+from sagebrush.api.scaling import Scaling
+from sagebrush.core.scaling.window import read
+from sagebrush.metrics.answer import SeriesKey, parse_answer, parse_points, parse_values
+
+NOW = 1_790_000_000.0
+SUBJECTS = [Subject(number) for number in range(len(SORTS))]
+
+
+def traffic(*, seconds: int, level: float = 1.0, pods: int = 3) -> Traffic:
+    """What was scraped after this time of a load that doesn't change."""
+    made = Traffic(SUBJECTS, scrape_seconds=15, history=1)
+    for demand in made.demands.values():
+        demand.level = level
+        for number in range(pods):
+            made.started(demand.subject.name, f"pod-{number}", ready=True)
+    for second in range(seconds + 1):
+        made.tick(NOW - seconds + second)
+    return made
+
+
+@pytest.mark.parametrize("level", [1.0, 1.8])
+@pytest.mark.parametrize("subject", SUBJECTS, ids=SORTS)
+def test_counters_must_tell_the_load(subject: Subject, level: float) -> None:
+    """The operator reads out of the synthetic counters what the endpoint's load is, but for its noise."""
+    answer = parse_answer(traffic(seconds=200, level=level).counters().encode(), http_status=200)
+    series = answer.series[SeriesKey(NAMESPACE, subject.name, "AllTraffic")]
+    ready = {f"pod-{number}": datetime.fromtimestamp(NOW - 200, UTC) for number in range(3)}
+    long = read(series, ready_pods=ready, at=datetime.fromtimestamp(NOW, UTC)).long
+    assert long.complete
+    assert long.requests_per_minute == pytest.approx(subject.base * level, rel=0.03)
+
+
+def test_load_must_stay_within_what_pods_can_do() -> None:
+    """At the level of three replicas no replica is always busy: what it can do would be learned from a load that isn't real."""
+    made = traffic(seconds=20)
+    busy = parse_values(made.gauge("sagebrush_busy_seconds_total", now=NOW).encode(), http_status=200).values
+    assert len(SUBJECTS) * 3 == len(busy)
+    assert all(each.value < 0.8 for each in busy)
+
+
+def test_history_must_be_told_of_those_that_have_one() -> None:
+    """Of an old endpoint a point for each step, of a new one nothing."""
+    made = traffic(seconds=1)
+    for subject, expected in zip(SUBJECTS, (4, 0), strict=False):
+        text = made.history(f'x{{endpoint_name="{subject.name}"}}', start=NOW, end=NOW + 30, step=10)
+        assert expected == len(parse_points(text.encode(), http_status=200))
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=SORTS)
+def test_right_number_must_follow_the_load(subject: Subject) -> None:
+    """About three replicas at the beginning, more with more load, and all policies are ones that the API takes."""
+    Scaling.model_validate(subject.scaling)
+    assert 2 <= subject.right(1.0) <= 3
+    assert subject.right(1.0) <= subject.right(1.8) < subject.right(3.24) <= 20
+    assert subject.right(1.0) * CAPACITY * 60 >= subject.base

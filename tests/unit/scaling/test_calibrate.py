@@ -1,0 +1,192 @@
+"""What is learned from a history: a season, headroom, accuracy, and that a budget can't be held."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from time import process_time
+
+import numpy as np
+import pytest
+
+from sagebrush.core.scaling.calibrate import DemandHistory, calibrate
+from sagebrush.core.scaling.calibration import Calibration
+from sagebrush.core.scaling.facts import Knowledge
+from sagebrush.core.scaling.past import prepared
+from sagebrush.core.scaling.policy import compile_policy
+from sagebrush.core.scaling.rolling import Floats, delayed, trailing_max, trailing_mean, trailing_min
+from tests.unit.scaling.builders import NOON, QUICK, SLOW, Loop, after, scaling
+
+DAY = 86_400
+MIDNIGHT = datetime(2026, 7, 1, tzinfo=UTC)
+POLICY = compile_policy(scaling())
+
+
+def history(rates: Floats, *, step: float = 60.0) -> DemandHistory:
+    return DemandHistory(step, MIDNIGHT, rates)
+
+
+def days(count: int, *, step: float = 60.0, seed: int = 3, peak: float = 900.0) -> Floats:
+    """100 requests/s, and from ten to twelve o'clock a hill up to *peak*; drawn."""
+    generator = np.random.default_rng(seed)
+    hour = np.arange(0, count * 24, step / 3600) % 24
+    rate = 100 + (peak - 100) * np.clip(np.minimum(hour - 10, 12 - hour) * 3, 0, 1)
+    return np.asarray(generator.poisson(rate * step) / step)
+
+
+@cache
+def hill() -> Calibration:
+    """What six days with a hill teach."""
+    return learn(days(6))
+
+
+def learn(rates: Floats, *, knowledge: Knowledge = SLOW, step: float = 60.0) -> Calibration:
+    now = MIDNIGHT + timedelta(seconds=len(rates) * step)
+    return calibrate(history(rates, step=step), policy=POLICY, knowledge=knowledge, now=now)
+
+
+def test_calibrate_must_foretell_a_hill_that_comes_every_day() -> None:
+    """Replicas that take 6 minutes are asked for before ten o'clock, not after."""
+    found = hill()
+    bins = np.asarray(found.season)
+    assert len(bins) == 288
+    assert bins[:110].max() < 300 < 850 < bins[10 * 12 + 6]
+    assert "day" in found.learned
+    assert found.error_percent is not None
+    assert found.error_percent < 20
+    assert found.unattainable == ""
+
+
+def test_prediction_must_have_replicas_ready_before_the_hill() -> None:
+    """At 9:55 the rate is 100/s; replicas for what comes by 10:07 are asked for, and status says why."""
+    loop = Loop(knowledge=Knowledge(startup=SLOW.startup, cadence=SLOW.cadence, serialised=True, calibration=hill()))
+    loop.time = (datetime(2026, 8, 1, 9, 0, tzinfo=UTC) - NOON).total_seconds()
+    loop.run(6_000, seconds=600, step=10)
+    before = loop.replicas
+    loop.time = (datetime(2026, 8, 1, 9, 55, tzinfo=UTC) - NOON).total_seconds()
+    decision = loop.tick(6_000)
+    assert decision.reason == "Predicted"
+    assert decision.replicas > 2 * before
+    assert decision.prediction is not None
+    assert decision.prediction.until > after(loop.time + 360)
+
+
+def test_prediction_must_only_raise() -> None:
+    """The same moment with and without a season, whatever it says: never fewer."""
+    found = hill()
+    for hour in range(24):
+        numbers = []
+        for calibration in (found, Calibration(found.learned, NOON, headroom=found.headroom, rise=found.rise)):
+            loop = Loop(knowledge=Knowledge(startup=SLOW.startup, serialised=True, calibration=calibration), replicas=3)
+            loop.time = (hour - 12) * 3600.0
+            numbers.append(loop.tick(12_000).replicas)
+        assert numbers[0] >= numbers[1]
+
+
+def test_observed_prediction_must_not_act() -> None:
+    """Observe shows what Auto would provide for."""
+    policy = scaling(target={"latency": "500ms"}, capacity={"requestsPerSecond": 100}, prediction={"mode": "Observe"})
+    loop = Loop(policy, knowledge=Knowledge(startup=SLOW.startup, serialised=True, calibration=hill()))
+    loop.time = -2 * 3600 - 300.0
+    decision = loop.tick(6_000)
+    asked = {each.by: each.replicas for each in decision.proposals}
+    assert asked["Prediction"] > decision.replicas == asked["Target"]
+
+
+def test_prediction_must_stay_under_its_own_maximum() -> None:
+    """prediction.maxReplicas: what a prediction alone may ask for."""
+    policy = scaling(target={"latency": "500ms"}, capacity={"requestsPerSecond": 100}, prediction={"maxReplicas": 4})
+    loop = Loop(policy, knowledge=Knowledge(startup=SLOW.startup, serialised=True, calibration=hill()))
+    loop.time = -2 * 3600 - 300.0
+    assert loop.tick(6_000).replicas <= 4
+
+
+def test_prediction_must_raise_while_nothing_is_seen() -> None:
+    """An outage over the begin of the hill: the season speaks."""
+    loop = Loop(knowledge=Knowledge(startup=SLOW.startup, serialised=True, calibration=hill()))
+    loop.time = -2.5 * 3600
+    loop.run(6_000, seconds=600, step=10)
+    before = loop.replicas
+    loop.run(None, seconds=1800, step=10)
+    assert loop.replicas > 2 * before
+
+
+def test_calibrate_must_learn_more_headroom_from_restless_traffic() -> None:
+    """Headroom follows what the history did within a start-up time."""
+    generator = np.random.default_rng(5)
+    calm = generator.poisson(np.full(2 * 17_280, 500 * 5)) / 5
+    level = np.repeat(500 * np.exp(generator.normal(0, 0.3, size=2 * 17_280 // 6)), 6)
+    restless = generator.poisson(level * 5) / 5
+    found = [learn(rates, knowledge=QUICK, step=5.0) for rates in (calm, restless)]
+    assert found[0].headroom < found[1].headroom
+    assert found[0].dispersion == pytest.approx(1, abs=0.2)
+
+
+def test_calibrate_must_say_in_numbers_when_nothing_can_hold_the_budget() -> None:
+    """Spikes of three minutes with six minutes to start: only standing capacity helps, and it says how much."""
+    generator = np.random.default_rng(6)
+    rates = np.full(6 * 1440, 200.0)
+    for start in generator.integers(0, len(rates) - 3, size=150):
+        rates[start : start + 3] = 1500.0
+    found = learn(rates)
+    assert "demand rises up to 7.5 times within 12 min" in found.unattainable.replace("724 s", "12 min")
+    assert "minReplicas: 16 would hold it" in found.unattainable
+    assert "Ready within a minute" in found.unattainable
+
+
+@pytest.mark.parametrize("rates", [np.zeros(0), np.full(100, np.nan), np.full(30, 5.0)])
+def test_calibrate_must_do_with_little_history(rates: Floats) -> None:
+    """Less than an hour teaches nothing: what holds without any history is kept."""
+    found = learn(rates)
+    assert (found.learned, found.season) == ("less than an hour of history yet", ())
+    assert found.headroom == pytest.approx(1.25)
+
+
+def test_calibrate_must_bridge_gaps_and_not_count_them() -> None:
+    """Prometheus was away for a day and for single minutes: no NaN comes through, and the days are those known."""
+    rates = days(6)
+    rates[2 * 1440 : 3 * 1440] = np.nan
+    rates[::7] = np.nan
+    found = learn(rates)
+    assert np.isfinite(found.season).all()
+    assert np.isfinite([found.headroom, found.late_share, found.cost]).all()
+
+
+def test_calibrate_must_teach_the_season_alone_where_the_owner_chose_the_target() -> None:
+    """requestsPerMinute has its headroom in it."""
+    policy = compile_policy(scaling(target={"requestsPerMinute": 6000}))
+    found = calibrate(history(days(6)), policy=policy, knowledge=SLOW, now=NOON)
+    assert len(found.season) == 288
+    assert "the mean day foretells" in found.learned
+    flat = calibrate(history(np.full(6 * 1440, 100.0)), policy=policy, knowledge=SLOW, now=NOON)
+    assert flat.season == ()
+
+
+def test_calibrate_must_give_the_same_answer_to_the_same_history() -> None:
+    """No clock and no chance in it."""
+    assert learn(days(3)) == learn(days(3))
+
+
+@pytest.mark.parametrize("knowledge", [QUICK, SLOW], ids=["seconds", "minutes"])
+def test_calibrate_must_take_at_most_two_seconds(knowledge: Knowledge) -> None:
+    """14 days of bins of 5 s, the most there is."""
+    rates = days(14, step=5.0)
+    begin = process_time()
+    learn(rates, knowledge=knowledge, step=5.0)
+    assert process_time() - begin < 2.0
+
+
+def test_prepared_must_keep_the_newest_whole() -> None:
+    """Bins are folded from the newest backwards, so that the present is never half a bin."""
+    past = prepared(history(np.arange(1.0, 30.0), step=20.0), horizon_seconds=600)
+    assert past is not None
+    assert past.step == 60
+    assert past.rates[-1] == pytest.approx((27 + 28 + 29) / 3)
+    assert len(past.rates) == 9
+
+
+def test_windows_must_look_back_only() -> None:
+    """Mean, largest and smallest of the last values, fewer at the begin."""
+    values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0])
+    assert trailing_mean(values, steps=2).tolist() == [3, 2, 2.5, 2.5, 3, 7, 5.5]
+    assert trailing_max(values, steps=3).tolist() == [3, 3, 4, 4, 5, 9, 9]
+    assert trailing_min(values, steps=3).tolist() == [3, 1, 1, 1, 1, 1, 2]
+    assert delayed(values, steps=2).tolist() == [3, 3, 3, 1, 4, 1, 5]
