@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from devcluster.controlplane import ControlPlane
 from devcluster.errors import DevclusterError
@@ -17,6 +18,10 @@ EXPLAINING = "trainingjobs,modelendpoints,jobs,deployments,services,pods"
 TAIL_LINES = 60
 
 _numbers = itertools.count(1)
+
+# A machine that is busy with something else makes single examples slow: that is no finding about the code.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

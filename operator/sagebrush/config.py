@@ -43,7 +43,7 @@ class Settings(BaseModel):
     """Hours after which an endpoint's history is learned from anew."""
     resync_seconds: Annotated[float, Field(ge=10, le=86400)] = 600.0
     """Seconds after which everything is listed and reconciled anew."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    workers: Annotated[int, Field(ge=1, le=64)] = 16
     """Objects reconciled at the same time."""
     cluster_domain: Annotated[str, Field(min_length=1)] = "cluster.local"
     """DNS domain of the cluster."""

@@ -60,11 +60,25 @@ def _group_version(resource: Resource) -> tuple[str, str]:
     return group, version
 
 
+class _NoDiff(kopf.DiffBaseStorage):
+    """Nobody here asks kopf what has changed in an object: to tell, it would copy each one that is seen five times over."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002 - kopf's names
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is written on any object."""
+
+
 def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
     """Kopf without its opinions: no peering, no posting, no scanning in a namespaced install, streams that end in time."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiff()
     settings.scanning.disabled = namespaced
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310

@@ -101,7 +101,7 @@ def test_default_settings_must_reach_the_operator(render):
         "SAGEBRUSH_SCALING_HISTORY_DAYS": "14",
         "SAGEBRUSH_SCALING_CALIBRATION_HOURS": "6",
         "SAGEBRUSH_RESYNC_SECONDS": "600",
-        "SAGEBRUSH_WORKERS": "4",
+        "SAGEBRUSH_WORKERS": "16",
         "SAGEBRUSH_SLOW_RETRY_SECONDS": "300",
         "SAGEBRUSH_LOG_LEVEL": "info",
         "SAGEBRUSH_LOG_FORMAT": "json",

@@ -17,10 +17,12 @@ ANSWER_SECONDS = 30.0
 class Load:
     """Keep-alive connections that each send a row, wait for the answer, pause, and send again; bounded in time."""
 
-    def __init__(self, url: str, row: str) -> None:
-        self._url, self._row = urlsplit(url), row
+    def __init__(
+        self, url: str, row: str, *, connections: int = CONNECTIONS, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
+        self._url, self._row, self._pause_seconds = urlsplit(url), row, pause_seconds
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(CONNECTIONS)]
+        self._threads = [threading.Thread(target=self._run) for _ in range(connections)]
         self._timer = threading.Timer(LONGEST_SECONDS, self._stop.set)
         self.answers = 0
         self.failures: list[str] = []
@@ -41,7 +43,7 @@ class Load:
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port or 80, timeout=ANSWER_SECONDS)
-        while not self._stop.wait(PAUSE_SECONDS):
+        while not self._stop.wait(self._pause_seconds):
             try:
                 connection.request("POST", self._url.path, self._row, {"Content-Type": "text/csv"})
                 answer = connection.getresponse()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 from typing import Any, Self
+from weakref import WeakSet
 
 from tests.fakes.prometheus import FakePrometheus
 
@@ -14,23 +15,36 @@ Change = Callable[[list[Series]], list[Series]]
 HANGS_SECONDS = 60.0
 
 
+def unchanged(series: list[Series]) -> list[Series]:
+    """All of it."""
+    return series
+
+
 class FaultyPrometheus(FakePrometheus):
     """Healthy until told otherwise; :meth:`heal` ends whatever was wrong."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.change: Change = lambda series: series
+        self.change: Change = unchanged
         """What becomes of the series before they are sent."""
         self.status = 200
         """HTTP status; another than 200 comes without a word that Prometheus would say."""
         self.late_seconds = 0.0
         self._answering = threading.Event()
         self._answering.set()
-        self._killed = False
+        self._killed = self._usurped = False
+        # One thread for each connection, whoever is at its end.
+        self._connections: WeakSet[threading.Thread] = WeakSet()
+        self._strangers: WeakSet[threading.Thread] = WeakSet()
 
     def hang(self) -> None:
         """Take connections and questions, and answer none."""
         self._answering.clear()
+
+    def usurp(self) -> None:
+        """Somebody else answers at this address, and goes on to do so on the connections that there are when it is healed."""
+        self._usurped = True
+        self._strangers |= self._connections
 
     def kill(self) -> None:
         """Nobody listens any more."""
@@ -38,9 +52,10 @@ class FaultyPrometheus(FakePrometheus):
         self._server.shutdown()
         self._server.server_close()
 
-    def heal(self) -> None:
-        """Answer as ever, at the same address."""
-        self.change, self.status, self.late_seconds, self.mode = (lambda series: series), 200, 0.0, "series"
+    def heal(self, *, change: Change = unchanged) -> None:
+        """Answer as ever, at the same address, but for this *change*."""
+        self.change, self.status, self.late_seconds, self.mode = change, 200, 0.0, "series"
+        self._usurped = False
         self._answering.set()
         if self._killed:
             self._killed = False
@@ -51,6 +66,11 @@ class FaultyPrometheus(FakePrometheus):
     def answer(self, path: str, query: str) -> tuple[int, dict[str, Any]]:
         """The answer to a query, with what is wrong now."""
         self._answering.wait(HANGS_SECONDS)
+        self._connections.add(threading.current_thread())
+        if self._usurped:
+            self._strangers.add(threading.current_thread())
+        if threading.current_thread() in self._strangers:
+            return 404, {}
         status, document = super().answer(path, query)
         if self.status != 200:
             return self.status, {}
@@ -61,6 +81,7 @@ class FaultyPrometheus(FakePrometheus):
 
     def __enter__(self) -> Self:
         super().__enter__()
+        self._server.RequestHandlerClass.protocol_version = "HTTP/1.1"  # type: ignore[attr-defined]  # keeps connections
         return self
 
     def __exit__(self, *_: object) -> None:

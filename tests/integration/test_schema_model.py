@@ -1,5 +1,7 @@
 """What is served, at spec.model and at a variant's model, in the real API server: the same constraints in both places."""
 
+from copy import deepcopy
+
 import pytest
 
 from tests.integration.constraints import ROLE, Cases, check_accepted, check_refused, environment, shown
@@ -9,7 +11,7 @@ from tests.integration.manifests import GONE, endpoint
 pytestmark = pytest.mark.usefixtures("crds")
 
 MODEL = {"artifact": {"uri": "s3://bucket/model.tar.gz"}, "container": {"image": "x"}}
-VARIANTS = [{"name": "a", "instanceType": "ml.m5.xlarge", "model": MODEL}]
+VARIANTS = [{"name": "a", "instanceType": "ml.m5.xlarge", "model": deepcopy(MODEL)}]  # changed without spec.model
 PLACES = {
     "spec.model": endpoint(model=MODEL),
     "spec.sageMaker.variants.0.model": endpoint(

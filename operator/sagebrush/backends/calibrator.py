@@ -106,6 +106,7 @@ class Calibrator:
         self._span, self._period = span, period
         self._clock, self._jitter = clock, jitter
         self._turns: dict[Variant, _Turn] = {}
+        self._read: dict[Key, tuple[Manifest, Sequence[Subject]]] = {}
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -184,10 +185,16 @@ class Calibrator:
         return time * (1 - _SPREAD * self._jitter())
 
     def _subjects(self) -> Iterator[Subject]:
+        read: dict[Key, tuple[Manifest, Sequence[Subject]]] = {}
         for key in self._cache.keys("ModelEndpoint"):
             body = self._cache.get(key)
             if body is not None and "deletionTimestamp" not in body["metadata"]:
-                yield from subjects_of(key, body)
+                # The cache replaces a body and never changes it: of a thousand endpoints few are read anew.
+                before = self._read.get(key)
+                found = before[1] if before and before[0] is body else subjects_of(key, body)
+                read[key] = body, found
+                yield from found
+        self._read = read
 
 
 def subjects_of(key: Key, body: Manifest) -> Sequence[Subject]:

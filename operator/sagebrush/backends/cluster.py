@@ -1,8 +1,10 @@
 """The cluster backend: gathers what the core decides on from the cache, the API server, logs and metrics."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import is_
 from typing import Any, Generic, TypeVar
 
 from sagebrush.api.meta import ApiModel
@@ -14,6 +16,7 @@ from sagebrush.backends.stalled import stalled_plan
 from sagebrush.backends.training_log import final_metrics, patterns_of
 from sagebrush.core import model_endpoint, naming, pods, training_job, training_phase
 from sagebrush.core.defaults import Defaults
+from sagebrush.core.endpoint_at_rest import AtRest
 from sagebrush.core.model_source import SourceJob
 from sagebrush.core.plan import Plan
 from sagebrush.core.render.deployment import VARIANT
@@ -162,21 +165,42 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
         super().__init__(cache=cache, client=client, defaults=defaults)
         self._scaling = scaling
         self._histories: dict[str, History] = {}
+        self._rests: dict[Key, _Rest] = {}
 
     async def plan(self, key: Key, body: Manifest, *, now: datetime) -> Plan[ModelEndpointStatus]:
         """See :class:`sagebrush.backends.base.Kind`."""
-        meta, spec, status = self._read(body)
-        if meta.deleting:
+        if Meta.of(body).deleting:
             return Plan(status=None)
+        deployment = await self._child("Deployment", namespace=key.namespace, name=key.name)
+        service = await self._child("Service", namespace=key.namespace, name=key.name)
+        source = self._source_body(key, body)
         found = self._cache.children(key, kind="Pod")
+        seen = (body, deployment, service, source, *found)
+        rest = self._rests.get(key)
+        if rest is not None and rest.is_of(seen):
+            meta, spec, status = rest.meta, rest.endpoint.spec, rest.endpoint.status
+            facts = self._facts(meta, spec, status, rest.ready, now=now)
+            same = rest.endpoint.tick(facts, now=now)
+            if same is not None:
+                return same
+        self._rests.pop(key, None)
+        meta, spec, status = self._read(body)
+        if spec.scaling is not None:
+            self._scaling.knowledge.pods_seen(Variant(meta.uid, VARIANT), found, before=status.scaling, now=now)
+        ready = {pod["metadata"]["name"]: _serving_since(pod) for pod in found if pods.is_ready(pod)}
         observed = model_endpoint.Observed(
-            deployment=await self._child("Deployment", namespace=meta.namespace, name=meta.name),
-            service=await self._child("Service", namespace=meta.namespace, name=meta.name),
+            deployment=deployment,
+            service=service,
             pods=found,
-            training_job=self._source(meta, spec),
-            scaling=self._facts(meta, spec, status, found, now=now),
+            training_job=_source_job(source),
+            scaling=self._facts(meta, spec, status, ready, now=now),
         )
-        return model_endpoint.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
+        plan = model_endpoint.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
+        fleet = model_endpoint.fleet_of(spec, status, observed)
+        endpoint = AtRest.after(plan, spec=spec, status=status, fleet=fleet)
+        if endpoint is not None:
+            self._rests[key] = _Rest(seen, meta, endpoint, ready)
+        return plan
 
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """Keep the scaling history; not that of a change that could not be written."""
@@ -184,27 +208,23 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
             self._histories[meta.uid] = plan.decision.history
             self._scaling.knowledge.acted(Variant(meta.uid, VARIANT), plan.decision)
 
-    def forget(self, key: Key) -> None:  # noqa: ARG002 - by uid: the name may have been given anew
+    def forget(self, key: Key) -> None:
         """Drop what is remembered of endpoints that are gone."""
+        self._rests.pop(key, None)
         alive = self._scaling.forget_gone(self._cache)
         self._histories = {uid: history for uid, history in self._histories.items() if uid in alive}
 
-    def _source(self, meta: Meta, spec: ModelEndpointSpec) -> SourceJob | None:
-        reference = spec.model.training_job_ref
-        body = self._cache.get(Key("TrainingJob", meta.namespace, reference.name)) if reference else None
-        if body is None or "deletionTimestamp" in body["metadata"]:
-            return None
-        return SourceJob(
-            TrainingJobSpec.model_validate(body["spec"], extra="ignore"),
-            TrainingJobStatus.model_validate(body.get("status") or {}, extra="ignore"),
-        )
+    def _source_body(self, key: Key, body: Manifest) -> Manifest | None:
+        """The TrainingJob whose model is to be served, if there."""
+        name = dig(body, "spec", "model", "trainingJobRef", "name")
+        return self._cache.get(Key("TrainingJob", key.namespace, name)) if name else None
 
     def _facts(
         self,
         meta: Meta,
         spec: ModelEndpointSpec,
         status: ModelEndpointStatus,
-        found: Sequence[Manifest],
+        ready: Mapping[str, datetime | None],
         *,
         now: datetime,
     ) -> ScalingFacts:
@@ -212,8 +232,6 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
         if spec.scaling is None:
             return ScalingFacts(rival=rival)
         variant, knowledge, metrics = Variant(meta.uid, VARIANT), self._scaling.knowledge, self._scaling.metrics
-        knowledge.pods_seen(variant, found, before=status.scaling, now=now)
-        ready = {pod["metadata"]["name"]: _serving_since(pod) for pod in found if pods.is_ready(pod)}
         return ScalingFacts(
             signals=metrics.signals(
                 meta.namespace, endpoint=meta.name, variant=VARIANT, scaling=spec.scaling, ready_pods=ready, now=now
@@ -228,6 +246,30 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
             rival=rival,
             decide=self._scaling.decide,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """An endpoint at rest, and the objects that it was found from."""
+
+    seen: tuple[Manifest | None, ...]
+    meta: Meta
+    endpoint: AtRest
+    ready: Mapping[str, datetime | None]
+    """The pods that serve, and since when."""
+
+    def is_of(self, seen: tuple[Manifest | None, ...]) -> bool:
+        """Whether these are the very objects: the cache replaces them, and never changes one."""
+        return len(seen) == len(self.seen) and all(map(is_, seen, self.seen))
+
+
+def _source_job(body: Manifest | None) -> SourceJob | None:
+    if body is None or "deletionTimestamp" in body["metadata"]:
+        return None
+    return SourceJob(
+        TrainingJobSpec.model_validate(body["spec"], extra="ignore"),
+        TrainingJobStatus.model_validate(body.get("status") or {}, extra="ignore"),
+    )
 
 
 def _serving_since(pod: Manifest) -> datetime | None:

@@ -152,20 +152,26 @@ def ready_pods(observed: Observed, revision: str | None) -> list[Manifest]:
     ]
 
 
+def fleet_of(spec: ModelEndpointSpec, status: ModelEndpointStatus, observed: Observed) -> Fleet:
+    """The replicas that there are."""
+    before, current = status.scaling, dig(observed.deployment, "spec", "replicas")
+    least = spec.scaling.min_replicas if spec.scaling else spec.replicas
+    ready = len(ready_pods(observed, None))
+    return Fleet(
+        # A Deployment deleted by hand comes back as large as it was.
+        replicas=current if current is not None else (before.desired_replicas if before else least),
+        ready=ready,
+        starting=sum(1 for pod in observed.pods if not pods.is_leaving(pod) and not pods.is_over(pod)) - ready,
+    )
+
+
 def _decision(
     spec: ModelEndpointSpec, status: ModelEndpointStatus, observed: Observed, *, now: datetime
 ) -> Decision | None:
     if spec.scaling is None:
         return None
-    before, current = status.scaling, dig(observed.deployment, "spec", "replicas")
-    ready = len(ready_pods(observed, None))
-    fleet = Fleet(
-        # A Deployment deleted by hand comes back as large as it was.
-        replicas=current if current is not None else (before.desired_replicas if before else spec.scaling.min_replicas),
-        ready=ready,
-        starting=sum(1 for pod in observed.pods if not pods.is_leaving(pod) and not pods.is_over(pod)) - ready,
-    )
-    return decided(spec.scaling, observed.scaling, fleet=fleet, before=before, now=now)
+    fleet = fleet_of(spec, status, observed)
+    return decided(spec.scaling, observed.scaling, fleet=fleet, before=status.scaling, now=now)
 
 
 def _stated(spec: ModelEndpointSpec, observed: Observed) -> int:

@@ -70,11 +70,22 @@ def decided(
     Where somebody else sets the number it is left as it is: two that pull at one number never come to rest. In the modes
     Recommend and Off we don't pull, so that there is nothing to tell.
     """
+    return decided_by(policy_of(scaling), facts, fleet=fleet, before=before, now=now)
+
+
+def policy_of(scaling: Scaling) -> Policy:
+    """*scaling*, ready to decide with. Raises SpecError for a schedule that means nothing."""
     try:
-        policy = compile_policy(scaling)
+        return compile_policy(scaling)
     except ValueError as error:
         raise SpecError(f"scaling: {error}") from error
-    rival = facts.rival if scaling.mode == "Auto" else ""
+
+
+def decided_by(
+    policy: Policy, facts: ScalingFacts, *, fleet: Fleet, before: ScalingStatus | None, now: datetime
+) -> Decision:
+    """:func:`decided` by a policy that has been compiled before."""
+    rival = facts.rival if policy.mode == "Auto" else ""
     decision = facts.decide(
         replace(policy, mode="Recommend") if rival else policy,
         signals=facts.signals,

@@ -48,6 +48,8 @@ class Cache:
         same = old is not None and old["metadata"].get("uid") == body["metadata"].get("uid")
         if body["metadata"].get("uid") in self._deleted or (old is not None and _version(body) < _version(old)):
             return False
+        if same and 0 < _version(body) == _version(old):
+            return False  # the one that is there stays: what was found from it still holds
         self._forget_links(key, old)
         self._bodies[key] = body
         owner = owner_key(body)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
 from sagebrush.core.scaling.decision import Decision
 
@@ -31,7 +30,8 @@ class ScalerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._series: dict[tuple[str, str], set[tuple[MetricWrapperBase, tuple[str, ...]]]] = {}
+        self._shown: dict[tuple[str, str], dict[tuple[Gauge, tuple[str, ...]], float]] = {}
+        self._counted: dict[tuple[str, str], dict[tuple[Counter, str], Counter]] = {}
         gauge = self._gauge
         self._desired = gauge("desired_replicas", "Replicas that the scaler chose.")
         self._ready = gauge("ready_replicas", "Replicas that serve.")
@@ -104,21 +104,23 @@ class ScalerMetrics:
             (self._limited, decision.limited_by, 1.0 if decision.limited_by else None),
         ]
         where = (namespace, endpoint)
-        now: set[tuple[MetricWrapperBase, tuple[str, ...]]] = set()
+        now: dict[tuple[Gauge, tuple[str, ...]], float] = {}
         for gauge, label, value in values:
             if value is not None:
-                labels: tuple[str, ...] = where if label is None else (*where, label)
+                now[gauge, where if label is None else (*where, label)] = value
+        before = self._shown.get(where, {})
+        for (gauge, labels), value in now.items():
+            if before.get((gauge, labels)) != value:  # most stay as they are, from one tick to the next
                 gauge.labels(*labels).set(value)
-                now.add((gauge, labels))
-        before = self._series.get(where, set())
-        for metric, labels in before - now:
-            if isinstance(metric, Gauge):
-                metric.remove(*labels)
-        now |= {(metric, labels) for metric, labels in before if isinstance(metric, Counter)}
+        for gauge, labels in before.keys() - now.keys():
+            gauge.remove(*labels)
+        self._shown[where] = now
+        counted = self._counted.setdefault(where, {})
         for counter, label in ((self._decisions, str(decision.reason)), *self._change(decision)):
-            counter.labels(*where, label).inc()
-            now.add((counter, (*where, label)))
-        self._series[where] = now
+            series = counted.get((counter, label))
+            if series is None:
+                series = counted[counter, label] = counter.labels(*where, label)
+            series.inc()
 
     def _change(self, decision: Decision) -> tuple[tuple[Counter, str], ...]:
         if not decision.changed:
@@ -127,5 +129,8 @@ class ScalerMetrics:
 
     def forget(self, namespace: str, *, endpoint: str) -> None:
         """The endpoint is gone, or scales no more: so are its series. Harmless where there are none."""
-        for metric, labels in self._series.pop((namespace, endpoint), ()):
-            metric.remove(*labels)
+        where = (namespace, endpoint)
+        for gauge, labels in self._shown.pop(where, ()):
+            gauge.remove(*labels)
+        for counter, label in self._counted.pop(where, ()):
+            counter.remove(*where, label)

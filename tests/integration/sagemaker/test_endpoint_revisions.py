@@ -136,10 +136,10 @@ def test_revision_that_comes_back_must_lose_its_mark(
     first = wait_serving(kube, namespace)["status"]["sageMaker"]["endpointConfig"]
     slow(shared_aws, monkeypatch, endpoint_updating=LONG)
     edit(kube, namespace, new_model(shared_aws, 1))
-    wait_reason(kube, namespace, "Updating")
+    updating = wait_status(shared_aws, namespace, "Updating")
     kube.apply(manifest)
     slow(shared_aws, monkeypatch, endpoint_updating=60)
-    finish(shared_aws, wait_status(shared_aws, namespace, "Updating"))
+    finish(shared_aws, updating)
     wait_serving(kube, namespace)
     wait_for(lambda: names(shared_aws, namespace, "endpoint-config") == [first], "the end of the other one")
     assert 0 == shared_aws.simulator.audit.count("DeleteEndpointConfig", resource=first)

@@ -81,7 +81,7 @@ def chosen(*flags: str, **environment: str) -> Settings:
 
 def test_flags_must_beat_variables_and_these_defaults() -> None:
     """A flag counts before a variable, a variable before the default."""
-    assert 4 == chosen().workers
+    assert 16 == chosen().workers
     assert 8 == chosen(SAGEBRUSH_WORKERS="8").workers
     assert 2 == chosen("--workers", "2", SAGEBRUSH_WORKERS="8").workers
     assert ("a", "b") == chosen(SAGEBRUSH_NAMESPACES="a, b,").namespaces

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import kopf
 import pytest
 
 from sagebrush import edge
@@ -46,6 +47,16 @@ def test_cache_must_not_go_back() -> None:
     assert not cache.put(versioned(our_job({"active": 1}), 4))
     assert not cache.put(versioned(our_job(), 3, uid="older"))
     assert {} == (cache.get(Key("Job", "demo", "kdd")) or {})["status"]
+
+
+def test_cache_must_keep_what_is_the_same() -> None:
+    """A list shows an object again that has not changed: the one that is there stays, and is no news."""
+    cache = Cache()
+    first, again = (body("ModelEndpoint", endpoint_document(), version=7) for _ in range(2))
+    assert (True, False) == (cache.put(first), cache.put(again))
+    assert first is cache.get(Key("ModelEndpoint", "demo", "kdd"))
+    cache.put(body("ModelEndpoint", endpoint_document(), version=8))
+    assert first is not cache.get(Key("ModelEndpoint", "demo", "kdd"))
 
 
 def test_cache_must_take_a_namesake() -> None:
@@ -147,6 +158,13 @@ async def test_handlers_must_return_nothing() -> None:
     assert [None] * 7 == [await handler.fn(body=our_job(), type="ADDED") for handler in handlers]
     assert ([], []) == (list(registry._changing.get_all_handlers()), list(registry._spawning.get_all_handlers()))
     assert edge.build_settings(namespaced=True).peering.standalone
+
+
+def test_kopf_must_copy_no_object() -> None:
+    """What kopf would keep of each object it sees, to tell later what has changed, nobody asks for."""
+    storage = edge.build_settings(namespaced=True).persistence.diffbase_storage
+    seen = kopf.Body({"metadata": {"labels": {"a": "b"}}, "spec": {"x": 1}})
+    assert ({}, None) == (storage.build(body=seen), storage.fetch(body=seen))
 
 
 async def test_resync_must_wake_what_is_there_and_what_is_gone() -> None:

@@ -55,8 +55,8 @@ CALIBRATIONS = st.one_of(
         rise=st.sampled_from([0.0, 1.0, 1.5]),
         hold_seconds=st.sampled_from([60.0, 300.0]),
         headroom=st.floats(0.8, 2.5),
-        season=st.just(tuple(float(bin % 288) for bin in range(288))),
-        usual=st.just(tuple(0.5 * (bin % 288) for bin in range(288))),
+        season=st.just(tuple(float(step % 288) for step in range(288))),
+        usual=st.just(tuple(0.5 * (step % 288) for step in range(288))),
         dispersion=st.sampled_from([1.0, 9.0]),
     ),
 )

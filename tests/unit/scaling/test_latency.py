@@ -194,3 +194,14 @@ def test_off_must_look_at_nothing() -> None:
     loop = Loop(scaling(maximum=3, target={"latency": "500ms"}, mode="Off"), replicas=7)
     decision = loop.tick(30_000)
     assert (decision.replicas, decision.reason) == (7, ScalingReason.OFF)
+
+
+def test_capacity_must_not_be_learned_while_the_number_of_replicas_changes() -> None:
+    """What ten replicas have done in the last seconds says nothing of twenty, and an old sample nothing new."""
+    loop = Loop(
+        scaling(target={"latency": "500ms"}, capacity={"requestsPerSecond": 100, "concurrency": 8}), replicas=10
+    )
+    for ready in (10, 20) * 20:
+        loop.replicas = loop.ready = ready
+        loop.tick(54_000, busy=0.9)
+    assert loop.last.capacity == Capacity(100, 8)

@@ -80,7 +80,15 @@ def variants_of(spec: ModelEndpointSpec) -> tuple[WantedVariant, ...]:
         )
         return (only,)
     return tuple(
-        WantedVariant(v.name, v.model or spec.model, v.weight, v.replicas, v.instance_type, v.serverless, Scaling.of_variant(v.scaling))
+        WantedVariant(
+            v.name,
+            v.model or spec.model,
+            v.weight,
+            v.replicas,
+            v.instance_type,
+            v.serverless,
+            Scaling.of_variant(v.scaling),
+        )
         for v in hosting.variants
     )
 

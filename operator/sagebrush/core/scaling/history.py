@@ -83,6 +83,10 @@ class History:
     """Changes within the periods of the rate limits, oldest first."""
     looks: tuple[Look, ...] = ()
     """Of the last seconds, while requests wait: oldest first."""
+    ready: int = -1
+    """Replicas that served at the last look."""
+    ready_at: datetime | None = None
+    """Since when it has been as many."""
     samples: tuple[float, ...] = ()
     """Requests/s per replica, of saturated replicas, newest last."""
 

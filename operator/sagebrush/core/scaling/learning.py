@@ -20,6 +20,7 @@ _LEAST_WAITING_SHARE = 0.25
 _BUSY_ENOUGH = 0.7
 _NEWS_SHARE = 0.03
 _LEAST_OF_STATED = 0.5
+_SETTLING = timedelta(seconds=2)
 _LONGEST_LOOK = timedelta(seconds=60)
 
 
@@ -62,7 +63,7 @@ def learned(
     """What is known of the capacity after this look."""
     workers = workers_of(policy, capacity)
     looks = _looks(workers, signals=signals, ready=fleet.ready, history=history, now=now)
-    sample = _sample(signals, looks=looks, ready=fleet.ready, now=now)
+    sample = _sample(signals, looks=looks, history=history, ready=fleet.ready, now=now)
     if sample is None:
         return Learned(capacity, looks, history.samples)
     samples = (*history.samples[1 - _SAMPLES_KEPT :], sample)
@@ -94,8 +95,15 @@ def _looks(workers: int, *, signals: Signals, ready: int, history: History, now:
     return (*before, Look(now, waiting, ready))
 
 
-def _sample(signals: Signals, *, looks: tuple[Look, ...], ready: int, now: datetime) -> float | None:
-    """Requests/s that one replica does, where this look shows it."""
+def _sample(signals: Signals, *, looks: tuple[Look, ...], history: History, ready: int, now: datetime) -> float | None:
+    """Requests/s that one replica does, where this look shows it: with data not seen before, all of them of as many
+    ready replicas as there are now.
+    """
+    newest, ready_at = signals.short.newest, history.ready_at
+    if newest is None or newest == history.newest_at or history.ready != ready or ready_at is None:
+        return None
+    if newest - signals.short.span < ready_at + _SETTLING:
+        return None
     rate, busy = signals.short.requests_per_minute, signals.busy
     if rate is None or ready < 1 or not signals.short.complete:
         return None

@@ -17,7 +17,7 @@ from sagebrush.core.scaling.seasons import BIN_SECONDS, SeasonKind
 from sagebrush.core.scaling.ways import Fit, Way, seasons_of
 from sagebrush.core.scaling.words import length, number
 
-_MARGIN_OF_A_DAY = 0.4
+_MARGIN_OF_A_DAY = 0.35
 _RARE = 0.999
 _LONG_START_SECONDS = 60.0
 
@@ -35,7 +35,8 @@ def lesson(fit: Fit, *, past: Past, arena: Arena, policy: Policy, knowledge: Kno
     headroom = fit.headroom * margin
     if days < 1:
         headroom = max(headroom, default_headroom(knowledge.horizon_seconds))
-    season, usual = _season(past, kind=way.season, factor=way.season_share * margin)
+    # The season needs none: it was judged by days that it was not learned from.
+    season, usual = _season(past, kind=way.season, factor=way.season_share)
     return Calibration(
         learned=_words(fit, days=days, headroom=headroom, horizon_seconds=knowledge.horizon_seconds),
         learned_at=now,

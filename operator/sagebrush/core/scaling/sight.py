@@ -66,6 +66,8 @@ def see(case: Case, *, value: float, known: Learned) -> None:
         smooth=smooth,
         looks=known.looks,
         samples=known.samples,
+        ready=case.fleet.ready,
+        ready_at=history.ready_at if history.ready == case.fleet.ready else case.now,
         newest=signals.short.requests_per_minute if looked else history.newest,
         newest_at=signals.short.newest if looked else history.newest_at,
         burst_at=case.now if case.burst is not None else history.burst_at,

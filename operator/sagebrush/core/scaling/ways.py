@@ -22,6 +22,8 @@ FAST_HOLDS = (60.0, 120.0, 300.0)
 RISES = (0.0, 0.5, 1.0, 1.5)
 SEASON_SHARES = (0.8, 0.95, 1.1, 1.3)
 _LATE_WEIGHT = 10.0
+_WORTH_OF_BUDGET = 0.05
+_FURTHER = 3
 _SHORT_SECONDS, _LONG_SECONDS, _WIGGLE_SECONDS = 6.0, 60.0, 600.0
 _SIGMAS = 3.0
 
@@ -138,15 +140,27 @@ def seasons_of(past: Past, *, policy: Policy, knowledge: Knowledge) -> dict[Seas
 
 
 def fitted(way: Way, *, arena: Arena, budget: float, step: float) -> Fit:
-    """The least headroom that keeps the budget; the largest where none does."""
+    """The least headroom that keeps the budget, or a little more where that spares many; the largest where none does."""
     steps = max(1, round(way.hold_seconds / step))
-    grid = HEADROOMS if way.season is not SeasonKind.NONE or arena.serialised else FAST_HEADROOMS
-    low, high = 0, len(grid) - 1
+    grid = HEADROOMS if arena.serialised else FAST_HEADROOMS
     found: dict[int, Replayed] = {}
+
+    def at(index: int) -> Replayed:
+        if index not in found:
+            found[index] = arena.replayed(way.provided(grid[index]), hold_steps=steps)
+        return found[index]
+
+    low, high = 0, len(grid) - 1
     while low < high:
         middle = (low + high) // 2
-        found[middle] = arena.replayed(way.provided(grid[middle]), hold_steps=steps)
-        low, high = (low, middle) if found[middle].late <= budget else (middle + 1, high)
-    outcome = found.get(low) or arena.replayed(way.provided(grid[low]), hold_steps=steps)
-    score = outcome.cost * (1 + _LATE_WEIGHT * max(0.0, outcome.late - budget))
-    return Fit(way, grid[low], outcome, score)
+        low, high = (low, middle) if at(middle).late <= budget else (middle + 1, high)
+    further = 1 if arena.serialised else _FURTHER
+    tried = range(low, min(low + further, len(grid)))
+    best = min(tried, key=lambda index: _score(at(index), budget=budget))
+    return Fit(way, grid[best], at(best), _score(at(best), budget=budget))
+
+
+def _score(outcome: Replayed, *, budget: float) -> float:
+    """Cost; 1 % of requests late beyond the budget is worth 10 % of it, and the budget itself as much."""
+    beyond = max(0.0, outcome.late - budget)
+    return outcome.cost * (1 + _LATE_WEIGHT * beyond + _WORTH_OF_BUDGET * min(outcome.late / budget, 1.0))
