@@ -81,6 +81,17 @@ def test_prediction_must_only_raise() -> None:
         assert numbers[0] >= numbers[1]
 
 
+def test_quiet_season_must_not_lower_a_busy_day() -> None:
+    """The season says 10 requests/s, 500 come: for as long as they do, the number is that of no season at all."""
+    quiet = Calibration("", NOON, headroom=1.2, season=(10.0,) * 288, usual=(10.0,) * 288)
+    numbers = []
+    for calibration in (quiet, Calibration("", NOON, headroom=1.2)):
+        loop = Loop(knowledge=Knowledge(startup=SLOW.startup, serialised=True, calibration=calibration))
+        numbers.append([loop.tick(30_000, seconds=10).replicas for _ in range(80)])
+    assert numbers[0] == numbers[1]
+    assert numbers[0][-1] >= 6
+
+
 def test_observed_prediction_must_not_act() -> None:
     """Observe shows what Auto would provide for."""
     policy = scaling(target={"latency": "500ms"}, capacity={"requestsPerSecond": 100}, prediction={"mode": "Observe"})

@@ -209,7 +209,7 @@ def test_decide_must_come_to_rest_under_a_constant_load(
     calm = Tick(20, rate, rate, None, None, None, 1.0)
     policy = policy.model_copy(update={"schedules": []})
     knowledge = replace(knowledge, calibration=knowledge.calibration and replace(knowledge.calibration, season=()))
-    moments = story(policy, [*ticks, *[calm] * 60], knowledge=knowledge, replicas=3)
+    moments = story(policy, [*ticks, *[calm] * 240], knowledge=knowledge, replicas=3)
     assert len({moment.decision.replicas for moment in moments[-10:]}) == 1
 
 

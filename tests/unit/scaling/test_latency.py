@@ -201,7 +201,7 @@ def test_capacity_must_not_be_learned_while_the_number_of_replicas_changes() -> 
     loop = Loop(
         scaling(target={"latency": "500ms"}, capacity={"requestsPerSecond": 100, "concurrency": 8}), replicas=10
     )
-    for ready in (10, 20) * 20:
+    for ready in (10, 10, 10, 20, 20, 20) * 8:
         loop.replicas = loop.ready = ready
         loop.tick(54_000, busy=0.9)
     assert loop.last.capacity == Capacity(100, 8)

@@ -32,6 +32,7 @@ def at(text: str) -> datetime:
         ({"cron": "0 12 * * MON-FRI"}, "2026-08-01 12:30:00", None),  # a Saturday
         ({"cron": "0 12 * * MON-FRI"}, "2026-08-03 12:30:00", 5),
         ({"cron": "0 23 * * *", "duration": "3h"}, "2026-08-01 01:30:00", 5),  # over midnight
+        ({"cron": "59 11 * * *"}, "2026-08-01 12:30:00", 5),
         ({"cron": "*/10 * * * *", "duration": "1m"}, "2026-08-01 01:40:30", 5),
         ({"cron": "*/10 * * * *", "duration": "1m"}, "2026-08-01 01:45:30", None),
         # 8:00 in Paris is 7:00 UTC in winter, 6:00 in summer.
@@ -39,6 +40,11 @@ def at(text: str) -> datetime:
         ({"cron": "0 8 * * *", "timeZone": "Europe/Paris", "lead": "0s"}, "2026-03-29 06:30:00", 5),
         # 2:30 does not exist on the 29th: it comes at 3:00, which is 1:00 UTC.
         ({"cron": "30 2 * * *", "timeZone": "Europe/Paris", "lead": "0s"}, "2026-03-29 01:10:00", 5),
+        (
+            {"cron": "30 2 * * *", "timeZone": "Europe/Paris", "lead": "0s", "duration": "5h"},
+            "2026-03-29 05:30:00",
+            5,
+        ),
     ],
 )
 def test_floor_must_be_in_force_a_lead_before_its_hours(

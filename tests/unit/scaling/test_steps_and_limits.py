@@ -130,3 +130,17 @@ def test_peaks_must_be_forgotten_with_the_target_they_are_of() -> None:
     other.time = loop.time
     assert other.tick(3_000, in_flight=20.0).reason is ScalingReason.SCALE_IN_STABILIZING
     assert other.run(3_000, seconds=310, in_flight=20.0).replicas == 3
+
+
+@pytest.mark.parametrize("factor", [1, 2, 10])
+def test_burst_must_not_be_limited_where_the_target_wants_even_more(factor: float) -> None:
+    """scaleOutLimit and scaleOutCooldown hold back what is beyond a burst, not the burst."""
+    fields = {
+        "target": {"latency": "500ms"},
+        "capacity": {"requestsPerSecond": 20, "concurrency": 4},
+        "scaleOutLimit": {"replicas": 2, "period": "20s"},
+        "scaleOutCooldown": "60s",
+    }
+    loop = Loop(scaling(6, **fields), replicas=1)
+    loop.tick(1_500)
+    assert loop.tick(20_000 * factor).replicas == 6

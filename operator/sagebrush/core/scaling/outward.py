@@ -51,11 +51,9 @@ def burst_of(case: Case) -> None:
         return
     if case.sizing is not None and case.capacity is not None and rate is not None:
         need = _least(case, rate * _BURST_MARGIN + waiting / _QUEUE_SECONDS * 60)
-    elif fleet.starting == 0:
-        # Nothing tells by how much: a half more, and again when those are Ready.
-        need = max(fleet.ready + 1, ceil(fleet.ready * _GROWTH_UNKNOWN - 1e-9))
     else:
-        need = fleet.replicas
+        # Nothing tells by how much: a half more than are Ready, and again when those are.
+        need = max(fleet.ready + 1, ceil(fleet.ready * _GROWTH_UNKNOWN - 1e-9))
     most = fleet.ready + ceil(fleet.ready * case.policy.burst_percent / 100)
     if need > most:
         case.limited_by = "burst.maxPercent"
@@ -167,8 +165,13 @@ def scaled_out(case: Case, best: Wanted) -> Decision:
         reason = ScalingReason.AT_MAXIMUM if cap == "maxReplicas" else ScalingReason.SCHEDULED
         return case.stay(reason, said=said)
     last = history.last_scale_out
+    # What a burst asks for waits for nothing, also where something else asks for even more.
+    granted = case.bounded(case.burst_replicas) if case.burst is not None else 0
+    cooling = last is not None and case.now - last < policy.out_cooldown
+    if cooling and granted > case.replicas and case.burst is not None:
+        best = Wanted(case.burst_replicas, ScalingReason.BURST, case.burst)
     burst = best.reason is ScalingReason.BURST
-    if last is not None and case.now - last < policy.out_cooldown and not burst:
+    if last is not None and cooling and not burst:
         end = last + policy.out_cooldown
         case.limited_by = "scaleOutCooldown"
         said = sentence("{0:said}: no scale-out before {1:clock} UTC (scaleOutCooldown)", best.why, end)
@@ -179,7 +182,7 @@ def scaled_out(case: Case, best: Wanted) -> Decision:
     limited = _limited(case, to=to) if policy.out_limit and not burst else None
     until: datetime | None = None
     if limited is not None:
-        to, until = limited
+        to, until = max(limited[0], granted), limited[1]
         if to == case.replicas:
             said = sentence("{0:said}: scaleOutLimit allows no more before {1:clock} UTC", best.why, until)
             return case.stay(ScalingReason.RATE_LIMITED, said=said, not_before=until)

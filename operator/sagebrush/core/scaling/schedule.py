@@ -115,7 +115,7 @@ def _state(plan: Plan, *, time: float, ahead: float) -> tuple[float | None, floa
 @lru_cache(maxsize=4096)
 def _begins(cron: str, zone: str, hour: int) -> tuple[float, ...]:
     """Begins in the hour, counted since 1970, with the last before it and the first after it, as Unix times."""
-    # Backwards cron does not see runs that daylight saving moved; forwards from an earlier run it does.
+    # From the earlier run onwards: a run at the very moment that is looked from is seen in neither direction.
     start = datetime.fromtimestamp(hour * _HOUR - 60, UTC).astimezone(ZoneInfo(zone))
     before = next(CronSim(cron, start, reverse=True), None)
     times = [] if before is None else [before.timestamp()]

@@ -6,7 +6,16 @@ from math import isfinite
 from sagebrush.core.scaling.case import Case
 from sagebrush.core.scaling.compiled import TargetKind
 from sagebrush.core.scaling.decision import Predicted
-from sagebrush.core.scaling.demand import Pace, beyond_chance, demand_of, expected, foreseen, remembered, usual_at
+from sagebrush.core.scaling.demand import (
+    MOST_RATIO,
+    Pace,
+    beyond_chance,
+    demand_of,
+    expected,
+    foreseen,
+    remembered,
+    usual_at,
+)
 from sagebrush.core.scaling.learning import Learned
 from sagebrush.core.scaling.targets import Sizing
 
@@ -109,8 +118,10 @@ def _foretell(case: Case, *, pace: Pace) -> None:
         return
     case.prediction = Predicted(rate, _after(case.now, horizon))
     if case.policy.kind in (TargetKind.IN_FLIGHT, TargetKind.QUERY):
-        # Of these only the course is foretold: what a request is worth in their unit, the present moment says.
-        case.foretold = case.value * rate / case.observed if case.observed else None
+        # Of these only the course is foretold: what a request is worth in their unit, the present moment
+        # says, and at most twice that: what a few requests are worth says nothing about many.
+        rise = rate / max(case.observed, rate / MOST_RATIO) if case.observed and rate > 0 else 1.0
+        case.foretold = case.value * max(rise, 1.0)
     else:
         case.foretold = rate
 
