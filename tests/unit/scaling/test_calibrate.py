@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from time import process_time
 
 import numpy as np
 import pytest
@@ -174,15 +173,6 @@ def test_calibrate_must_teach_the_season_alone_where_the_owner_chose_the_target(
 def test_calibrate_must_give_the_same_answer_to_the_same_history() -> None:
     """No clock and no chance in it."""
     assert learn(days(3)) == learn(days(3))
-
-
-@pytest.mark.parametrize("knowledge", [QUICK, SLOW], ids=["seconds", "minutes"])
-def test_calibrate_must_take_at_most_two_seconds(knowledge: Knowledge) -> None:
-    """14 days of bins of 5 s, the most there is."""
-    rates = days(14, step=5.0)
-    begin = process_time()
-    learn(rates, knowledge=knowledge, step=5.0)
-    assert process_time() - begin < 2.0
 
 
 def test_prepared_must_keep_the_newest_whole() -> None:
