@@ -62,9 +62,10 @@ def _enough(case: Case, sizing: Sizing, value: float) -> int:
     lowest = min((step.above for step in case.policy.steps if step.above), default=None)
     if lowest is not None:  # Else a step would add again what the target takes away.
         least = max(least, ceil(value / (lowest * SCALE_IN_MARGIN)))
-    if case.policy.bursts and case.capacity is not None and case.policy.kind is TargetKind.REQUESTS_PER_MINUTE:
+    if case.policy.bursts and case.capacity is not None and case.policy.kind is not TargetKind.LATENCY:
         # Else a burst would add again what a target beyond the replicas' capacity takes away.
-        least = max(least, ceil(value / (case.capacity.requests_per_second * 60 * SCALE_IN_MARGIN) - 1e-9))
+        rate = case.observed or 0.0 if case.policy.kind in (TargetKind.IN_FLIGHT, TargetKind.QUERY) else value
+        least = max(least, ceil(rate / (case.capacity.requests_per_second * 60 * SCALE_IN_MARGIN) - 1e-9))
     return min(case.replicas, case.bounded(least))
 
 
