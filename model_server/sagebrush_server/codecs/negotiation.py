@@ -1,31 +1,23 @@
 """Which decoder reads a request and which encoder writes the answer."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
-from sagebrush_server.algorithms.model import Predictions
+from sagebrush_server.codecs.base import Decoder, Encoder, OneByOne
 from sagebrush_server.codecs.csv_rows import decode_csv
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.codecs.json_rows import decode_json, decode_jsonlines
 from sagebrush_server.codecs.responses import ENCODERS
 from sagebrush_server.codecs.rows import shown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-
-class Decoder(Protocol):
-    """Reads a body into n×feature_dim finite values. Raises RequestError."""
-
-    def __call__(self, body: bytes, *, feature_dim: int) -> "NDArray[np.float64]": ...
-
-
 DECODERS: Final[Mapping[str, Decoder]] = {
-    "text/csv": decode_csv,
-    "application/json": decode_json,
-    "application/jsonlines": decode_jsonlines,
+    decoder.media_type: decoder
+    for decoder in (
+        OneByOne("text/csv", decode_csv),
+        OneByOne("application/json", decode_json),
+        OneByOne("application/jsonlines", decode_jsonlines),
+    )
 }
 _PARAMETERS: Final[Mapping[str, frozenset[str]]] = {
     "charset": frozenset(("utf-8", "utf8", "us-ascii")),
@@ -52,8 +44,8 @@ def decoder_for(content_type: str) -> Decoder:
 
 
 @functools.lru_cache(maxsize=256)
-def encoder_for(accept: str, *, default: str) -> tuple[str, Callable[[Predictions], bytes]]:
-    """Return media type and encoder for an Accept header; `default` answers `*/*` and an empty header.
+def encoder_for(accept: str, *, default: str) -> Encoder:
+    """Return the encoder for an Accept header; `default` answers `*/*` and an empty header.
 
     Raises RequestError (406) where nothing that is accepted can be written.
     """
@@ -67,7 +59,7 @@ def encoder_for(accept: str, *, default: str) -> tuple[str, Callable[[Prediction
     if best is None:
         known = ", ".join(ENCODERS)
         raise RequestError(406, message=f"Accept {shown(accept)} can't be answered; supported: {known}")
-    return best[1], ENCODERS[best[1]]
+    return ENCODERS[best[1]]
 
 
 def _match(kind: str, *, default: str) -> str | None:

@@ -1,11 +1,12 @@
 """Answers in the format that the request's Accept header names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 
 from sagebrush_server.algorithms.model import Predictions
+from sagebrush_server.codecs.base import EachByItself, Encoder
 
 
 def _records(predictions: Predictions) -> list[dict[str, Any]]:
@@ -35,8 +36,11 @@ def encode_csv(predictions: Predictions) -> bytes:
     return b"".join(lines)
 
 
-ENCODERS: Final[Mapping[str, Callable[[Predictions], bytes]]] = {
-    "application/json": encode_json,
-    "application/jsonlines": encode_jsonlines,
-    "text/csv": encode_csv,
+ENCODERS: Final[Mapping[str, Encoder]] = {
+    encoder.media_type: encoder
+    for encoder in (
+        EachByItself("application/json", encode_json),
+        EachByItself("application/jsonlines", encode_jsonlines),
+        EachByItself("text/csv", encode_csv),
+    )
 }

@@ -84,11 +84,13 @@ class Application:
         if not request.body:
             return Answer(204, headers=headers)
         try:
-            decode = decoder_for(request.header(b"content-type"))
-            media_type, encode = encoder_for(request.header(b"accept"), default=self._default_accept)
-            predictions = model.predict(decode(request.body, feature_dim=model.feature_dim))
+            decoder = decoder_for(request.header(b"content-type"))
+            encoder = encoder_for(request.header(b"accept"), default=self._default_accept)
+            rows = decoder.decode(request.body, feature_dim=model.feature_dim)
+            predictions = model.predict(rows)
         except RequestError as refused:
             return refusal(refused.status, message=str(refused), headers=headers)
         except RowError as refused:
             return refusal(400, message=f"row {refused.row + 1}: {refused}", headers=headers)
-        return Answer(200, body=encode(predictions), content_type=media_type, headers=headers)
+        (body,) = encoder.encode(predictions, counts=[len(rows)])
+        return Answer(200, body=body, content_type=encoder.media_type, headers=headers)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.linear_learner.model_file import ALGORITHM, LinearModel
-from sagebrush_server.algorithms.model import Predictions, RowError
+from sagebrush_server.algorithms.model import Predictions, RowError, SparseRows
 
 _SELF_TEST_TOLERANCE: Final = 1e-6
 
@@ -35,6 +35,16 @@ class LinearPredictor:
         """Values per row."""
         return self._description.feature_dim
 
+    @property
+    def takes_sparse(self) -> bool:
+        """Dense rows only."""
+        return False
+
+    @property
+    def fork_safe(self) -> bool:
+        """Numpy alone, which forks."""
+        return True
+
     def scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return n×k scores of n×d rows, which may be infinite or NaN where values are too large."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -44,8 +54,10 @@ class LinearPredictor:
                 outputs = np.where(np.isfinite(outputs), 1.0 / (1.0 + np.exp(-outputs)), outputs)
         return np.asarray(outputs)
 
-    def predict(self, rows: NDArray[np.float64]) -> Predictions:
+    def predict(self, rows: NDArray[np.float64] | SparseRows) -> Predictions:
         """Score n×feature_dim values: `score`, and `predicted_label` for classifiers. Raises RowError."""
+        if isinstance(rows, SparseRows):
+            raise TypeError("sparse rows are made dense before they come here")
         scores = self.scores(rows)
         finite = np.isfinite(scores)
         if not finite.all():
