@@ -84,8 +84,9 @@ def _unpack(body: bytes, *, limit: int) -> dict[str, bytes]:
                     raise bad_data(f"the archive holds {shown(name)} twice")
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise bad_data(f"{shown(name)} is compressed by another method than deflate")
-                # Reads no more than the size that was added up above, whatever comes out of the packed bytes.
-                files[name] = archive.read(entry)
+                with archive.open(entry) as packed:
+                    # With a number of bytes: without one, all that the packed bytes hold is unpacked, whatever was declared.
+                    files[name] = packed.read(entry.file_size)
     except (
         zipfile.BadZipFile,
         zlib.error,
