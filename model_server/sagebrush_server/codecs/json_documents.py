@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.codecs.errors import RequestError, bad_data
-from sagebrush_server.codecs.rows import compressed_rows, rows_to_array, shown
+from sagebrush_server.codecs.rows import TOO_LARGE, compressed_rows, rows_to_array, shown
 
 _SHAPES: Final = (
     'expected {"instances": [{"features": […]}, …]}, {"features": […]}, {"data": {"features": {"values": […]}}}, '
@@ -30,40 +30,59 @@ class _SparseRow:
 
 def read_document(body: bytes, *, feature_dim: int | None) -> NDArray[np.float64] | SparseRows:
     """Return the rows of one JSON document. Raises RequestError (400) with row and column."""
-    document = _load(body, where="the body")
-    if isinstance(document, dict) and "instances" in document:
-        _refuse_other_keys(document, known="instances", where="the body")
-        instances = document["instances"]
-        if not isinstance(instances, list):
-            raise bad_data(f'"instances" must be a list of rows, got {shown(instances)}')
-        rows = [_row_of(instance, where=f"row {number}") for number, instance in enumerate(instances, start=1)]
-    elif isinstance(document, dict):
-        rows = [_row_of(document, where="row 1")]
-    elif isinstance(document, list) and document and isinstance(document[0], (list, dict)):
-        rows = [_row_of(row, where=f"row {number}") for number, row in enumerate(document, start=1)]
-    elif isinstance(document, list):
-        rows = [document] if document else []
-    else:
-        raise bad_data(f"{_SHAPES}; got {shown(document)}")
-    return _together(rows, feature_dim=feature_dim)
+    document, doubt = _load(body, where="the body")
+    rows = _together(_rows_of(document), feature_dim=feature_dim)
+    if doubt is not None:
+        raise doubt
+    return rows
 
 
 def read_lines(body: bytes, *, feature_dim: int | None) -> NDArray[np.float64] | SparseRows:
     """Return the rows of a body with one JSON row per line. Raises RequestError (400) with row and column."""
     _refuse_many_containers(body)
-    lines = body.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
-    rows = [
-        _row_of(_load(line, where=f"row {number}"), where=f"row {number}") for number, line in enumerate(lines, start=1)
-    ]
-    return _together(rows, feature_dim=feature_dim)
+    rows, doubts = [], []
+    for number, line in enumerate(body.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n"), start=1):
+        document, doubt = _load(line, where=f"row {number}")
+        rows.append(_row_of(document, where=f"row {number}"))
+        if doubt is not None:
+            doubts.append(doubt)
+    together = _together(rows, feature_dim=feature_dim)
+    if doubts:
+        raise doubts[0]
+    return together
 
 
-def _load(text: bytes, *, where: str) -> Any:
+def _rows_of(document: Any) -> list[Any]:
+    """Take the rows out of a document."""
+    if isinstance(document, dict) and "instances" in document:
+        _refuse_other_keys(document, known="instances", where="the body")
+        instances = document["instances"]
+        if not isinstance(instances, list):
+            raise bad_data(f'"instances" must be a list of rows, got {shown(instances)}')
+        return [_row_of(instance, where=f"row {number}") for number, instance in enumerate(instances, start=1)]
+    if isinstance(document, dict):
+        return [_row_of(document, where="row 1")]
+    if isinstance(document, list) and document and isinstance(document[0], (list, dict)):
+        return [_row_of(row, where=f"row {number}") for number, row in enumerate(document, start=1)]
+    if isinstance(document, list):
+        return [document] if document else []
+    raise bad_data(f"{_SHAPES}; got {shown(document)}")
+
+
+def _load(text: bytes, *, where: str) -> tuple[Any, RequestError | None]:
+    """Parse JSON. What only Python's own parser takes (NaN, numbers too large) comes with the refusal that is due for it.
+
+    So that a reader may first come upon the number itself, and name its row and column.
+    """
     _refuse_many_containers(text)
     try:
-        return orjson.loads(text)
+        return orjson.loads(text), None
     except orjson.JSONDecodeError as problem:
-        raise _explain(text, where=where, problem=problem) from None
+        refusal = bad_data(f"{where} is not JSON: {problem}")
+    try:
+        return json.loads(text.decode()), refusal
+    except (ValueError, RecursionError):
+        raise refusal from None
 
 
 def _refuse_many_containers(text: bytes) -> None:
@@ -73,18 +92,6 @@ def _refuse_many_containers(text: bytes) -> None:
             413,
             message=f"the body holds {count} lists and objects; at most {_MOST_CONTAINERS}: send fewer rows in a request",
         )
-
-
-def _explain(text: bytes, *, where: str, problem: orjson.JSONDecodeError) -> RequestError:
-    """Say what is wrong; NaN and Infinity, which Python's own encoder writes, are named as such."""
-    for token in (b"NaN", b"Infinity"):
-        if token in text:
-            try:
-                json.loads(text)
-            except (ValueError, RecursionError):
-                break
-            return bad_data(f"{where} holds {token.decode()}, which is neither JSON nor a finite number")
-    return bad_data(f"{where} is not JSON: {problem}")
 
 
 def _row_of(record: Any, *, where: str) -> Any:
@@ -133,12 +140,17 @@ def _is_index(value: Any) -> bool:
 def _sparse_row(*, keys: Any, values: Any, width: int | None, where: str) -> _SparseRow:
     if not isinstance(keys, list) or not isinstance(values, list) or len(keys) != len(values):
         raise bad_data(f'{where}: "keys" and "values" must be lists of the same length')
+    numbers = []
     for place, (key, value) in enumerate(zip(keys, values, strict=True), start=1):
         if not _is_index(key):
             raise bad_data(f'{where}: number {place} of "keys" must be a column counted from 0, got {shown(key)}')
         if type(value) not in (int, float):
             raise bad_data(f"{where}, column {key + 1}: expected a number, got {type(value).__name__} {shown(value)}")
-    return _SparseRow(keys=keys, values=values, width=width)
+        try:
+            numbers.append(float(value))
+        except OverflowError:
+            raise bad_data(f"{where}, column {key + 1}: {TOO_LARGE}") from None
+    return _SparseRow(keys=keys, values=numbers, width=width)
 
 
 def _together(rows: list[Any], *, feature_dim: int | None) -> NDArray[np.float64] | SparseRows:
@@ -159,17 +171,9 @@ def _together(rows: list[Any], *, feature_dim: int | None) -> NDArray[np.float64
     return compressed_rows(
         sizes=np.array([len(row.keys) for row in rows], dtype=np.int64),
         columns=np.array([key for row in rows for key in row.keys], dtype=np.int64),
-        values=np.array([_as_float(value) for row in rows for value in row.values], dtype=np.float64),
+        values=np.array([value for row in rows for value in row.values], dtype=np.float64),
         width=width or 0,
     )
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        # An integer beyond float64; refused as not finite with its row and column.
-        return float("inf")
 
 
 def _refuse_other_keys(record: dict[str, Any], *, known: str, where: str) -> None:

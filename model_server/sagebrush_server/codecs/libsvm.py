@@ -47,8 +47,8 @@ def decode_libsvm(body: bytes, *, feature_dim: int | None) -> SparseRows:
 
 
 def _read_cell(cell: bytes, *, row: int) -> tuple[int, float]:
-    column, _, value = cell.partition(b":")
-    if not _COLUMN.fullmatch(column):
+    column, colon, value = cell.partition(b":")
+    if not colon or not _COLUMN.fullmatch(column):
         raise bad_data(f"row {row}: {shown(cell)} is not column:value with a column counted from 0")
     _check_number(value, where=f"row {row}, column {int(column) + 1} (number {int(column)} from 0)")
     return int(column), float(value)

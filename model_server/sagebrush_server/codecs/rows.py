@@ -12,6 +12,8 @@ from sagebrush_server.codecs.errors import RequestError, bad_data
 DENSE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes that sparse rows may take once they are made dense: 8 million values."""
 
+TOO_LARGE: Final = "the number is too large for 64-bit floating point"
+
 _NUMBERS: Final = frozenset((int, float))
 _SHOWN_CHARACTERS: Final = 40
 
@@ -147,7 +149,7 @@ def _too_large(rows: Sequence[Sequence[float]]) -> RequestError:
             try:
                 float(value)
             except OverflowError:
-                return bad_data(f"row {number}, column {column}: the number is too large for 64-bit floating point")
+                return bad_data(f"row {number}, column {column}: {TOO_LARGE}")
     raise AssertionError("no value overflows")
 
 

@@ -144,9 +144,12 @@ def test_csv_must_take_every_spelling_of_a_decimal_number(cell):
     ("body", "says"),
     [
         (b"{", "is not JSON"),
-        (b'{"instances":[{"features":[1,2,NaN]}]}', "NaN"),
-        (b"[1,2,Infinity]", "Infinity"),
-        (b"[1,2,1e999]", ""),
+        (b'{"instances":[{"features":[1,2,3]},{"features":[1,2,NaN]}]}', "row 2, column 3: nan is not a finite number"),
+        (b"[1,-Infinity,2]", "row 1, column 2: -inf is not a finite number"),
+        (b"[1,2,1e999]", "row 1, column 3: inf is not a finite number"),
+        (b'{"instances":[[1,2,3]],"x":NaN}', "x"),
+        (b'{"features":[1,2,3],"\\ud800":1}', "nothing is known"),
+        ("[1,2,3]".encode("utf-16"), "is not JSON"),
         (b"[1,2,true]", "row 1, column 3: expected a number, got bool"),
         (b'[1,2,"3"]', "got str '3'"),
         (b"[[1,2,3],[1,null,3]]", "row 2, column 2: expected a number, got NoneType"),
@@ -163,7 +166,8 @@ def test_csv_must_take_every_spelling_of_a_decimal_number(cell):
         (b'{"features":{"values":[1,2,3],"axis":[4]}}', "axis"),
         (b'{"features":{"values":[1,2,3],"shape":3}}', '"shape" must be a list'),
         (b'{"features":{"values":[1,2,3],"shape":[4]}}', '"shape"'),
-        (b"[[1,2," + b"1" * 400 + b"]]", ""),
+        (b"[[1,2," + b"1" * 400 + b"]]", "row 1, column 3: the number is too large for 64-bit floating point"),
+        (b"[[1,2," + b"1" * 5000 + b"]]", "number is infinity"),
         (b"[" + b"[]," * 300_000 + b"[]]", "300002 lists"),
         (b"[" * 5000, "is not JSON"),
     ],
@@ -175,7 +179,8 @@ def test_json_must_name_what_it_refuses(body, says):
 
 def test_jsonlines_must_name_the_line():
     """The row in a message is the line."""
-    assert "row 2" in refused(decode_jsonlines, b"[1,2,3]\nnonsense")
+    assert "row 2 is not JSON" in refused(decode_jsonlines, b"[1,2,3]\nnonsense")
+    assert "row 2, column 3: nan" in refused(decode_jsonlines, b"[1,2,3]\n[1,2,NaN]\n")
 
 
 @pytest.mark.parametrize("scores", [[0.25, 1.0], [[0.5, 0.5], [0.1, 0.9]]])
