@@ -6,14 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.codecs.errors import RequestError, bad_data
+from sagebrush_server.codecs.parquet_footer import Footer, read_footer
 from sagebrush_server.codecs.rows import DENSE_LIMIT, check_array, shown
 
 if TYPE_CHECKING:
-    import pyarrow.parquet
+    import pyarrow as pa
 
-_CODECS: Final = frozenset(("UNCOMPRESSED", "SNAPPY"))
-"""Codecs that can't pack zeros much tighter than 20 to 1. Gzip, Zstandard, Brotli and LZ4 pack hundreds or thousands to 1, and how
-much comes out of a page is known only when it has come out."""
+_CODECS: Final = {0: "UNCOMPRESSED", 1: "SNAPPY"}
+"""Codecs that can't pack zeros much tighter than 20 to 1, by `CompressionCodec` of parquet.thrift. Gzip, Zstandard, Brotli and LZ4
+pack hundreds or thousands to 1, and how much comes out of a page is known only when it has come out."""
+_FAULTS: Final = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""What comes out of pyarrow for a broken file beside its own errors: those of C++ that it passes on."""
 _THRIFT_LIMIT: Final = 1_000_000
 
 
@@ -31,39 +34,43 @@ def decode_parquet(body: bytes, *, feature_dim: int | None) -> NDArray[np.float6
             message="application/x-parquet needs the extra 'parquet' in the server's image: pip install sagebrush-server[parquet]",
         ) from None
     try:
+        footer = read_footer(body)
+        _refuse_other_codecs(footer)
         file = pq.ParquetFile(
             pa.BufferReader(body),
             thrift_string_size_limit=_THRIFT_LIMIT,
             thrift_container_size_limit=_THRIFT_LIMIT,
         )
-        _check_description(file)
+        _check_columns(file.schema_arrow, rows=footer.rows)
         table = file.read(use_threads=False)
-    except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError) as problem:
+    except (pa.ArrowException, *_FAULTS) as problem:
         raise bad_data(f"the body is no readable Parquet file: {shown(problem)}") from None
     return _rows(table, feature_dim=feature_dim)
 
 
-def _check_description(file: "pyarrow.parquet.ParquetFile") -> None:
+def _refuse_other_codecs(footer: Footer) -> None:
+    strangers = set(footer.codecs) - _CODECS.keys()
+    if strangers:
+        raise bad_data(
+            f"the file is compressed with codec {min(strangers)}; write it with compression='snappy' or None"
+        )
+
+
+def _check_columns(schema: "pa.Schema", *, rows: int) -> None:
     """Refuse by the file's own description what must not be unpacked."""
     import pyarrow as pa
 
-    for field in file.schema_arrow:
+    for field in schema:
         # pandas keeps an index that is no plain range as a column of this name.
         if field.name.startswith("__index_level_"):
             raise bad_data(f"column {shown(field.name)} is pandas' index; write the file with index=False")
         if not pa.types.is_integer(field.type) and not pa.types.is_floating(field.type):
             raise bad_data(f"column {shown(field.name)} has the type {shown(field.type)}; expected numbers")
-    metadata = file.metadata
-    size = metadata.num_rows * metadata.num_columns * 8
+    size = rows * len(schema) * 8
     if size > DENSE_LIMIT:
         raise RequestError(
             413, message=f"the file holds {size} bytes of values; at most {DENSE_LIMIT}: send fewer rows in a request"
         )
-    for group in range(metadata.num_row_groups):
-        for column in range(metadata.num_columns):
-            codec = metadata.row_group(group).column(column).compression
-            if codec not in _CODECS:
-                raise bad_data(f"the file is compressed with {codec}; write it with snappy or none")
 
 
 def _rows(table: Any, *, feature_dim: int | None) -> NDArray[np.float64]:

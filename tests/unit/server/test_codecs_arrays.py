@@ -271,7 +271,7 @@ def test_parquet_must_give_the_columns_in_the_files_order():
         (parquet({"a": pa.array([], pa.float64())}), 400, "no rows"),
         (parquet({}), 400, "no columns"),
         (parquet({"a": [1.0], "__index_level_0__": [0]}), 400, "index=False"),
-        (parquet({"a": [1.0]}, compression="zstd"), 400, "compressed with ZSTD"),
+        (parquet({"a": [1.0]}, compression="zstd"), 400, "compressed with codec 6"),
         (parquet({"a": np.zeros(9_000_000)}), 413, "72000000 bytes of values"),
     ],
 )

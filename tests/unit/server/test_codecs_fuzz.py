@@ -3,7 +3,6 @@
 The corpus is of small files, hand-made and found by a coverage-guided fuzzer. A body that ever broke a decoder goes there.
 """
 
-import importlib
 import tracemalloc
 from pathlib import Path
 
@@ -77,9 +76,9 @@ def check_decoder(decoder, body):
 def test_corpus_must_be_rows_or_a_refusal_in_bounded_memory(folder):
     """Each file takes at most a few megabytes, whatever it declares."""
     decoder = DECODERS[MEDIA_TYPES[folder]]
-    if folder == "parquet":
-        importlib.import_module("pyarrow.parquet")
-    check_decoder(decoder, BODIES[folder][0])
+    for body in BODIES[folder]:
+        # What is imported with the first bodies isn't theirs.
+        check_decoder(decoder, body)
     tracemalloc.start()
     try:
         for body in BODIES[folder]:
