@@ -96,7 +96,7 @@ def _unpack(body: bytes, *, limit: int) -> dict[str, bytes]:
         ValueError,
         OSError,
     ) as problem:
-        raise bad_data(f"the body is no readable .npz archive: {problem}") from None
+        raise bad_data(f"the body is no readable .npz archive: {shown(problem, most=120)}") from None
     return files
 
 

@@ -44,7 +44,7 @@ def decode_parquet(body: bytes, *, feature_dim: int | None) -> NDArray[np.float6
         _check_columns(file.schema_arrow, rows=footer.rows)
         table = file.read(use_threads=False)
     except (pa.ArrowException, *_FAULTS) as problem:
-        raise bad_data(f"the body is no readable Parquet file: {shown(problem)}") from None
+        raise bad_data(f"the body is no readable Parquet file: {shown(problem, most=120)}") from None
     return _rows(table, feature_dim=feature_dim)
 
 

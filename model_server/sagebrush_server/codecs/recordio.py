@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.codecs import wire
+from sagebrush_server.codecs.rows import shown
 
 MAGIC: Final = 0xCED7230A
 LARGEST_RECORD: Final = 128 * 1024 * 1024
@@ -155,7 +156,7 @@ def parse_record(payload: bytes) -> Record:
             _require_bytes(kind, what=f"field {number}")
             name, tensor = _parse_entry(content)
             if name in maps[number]:
-                raise wire.WireError(f"{name!r} is there twice")
+                raise wire.WireError(f"{shown(name)} is there twice")
             maps[number][name] = tensor
     return Record(features=maps[_FEATURES_FIELD], label=maps[_LABEL_FIELD])
 
@@ -167,7 +168,7 @@ def _parse_entry(entry: bytes) -> tuple[str, Tensor]:
             _require_bytes(kind, what="a name")
             name = _text(content)
         elif number == _VALUE_FIELD:
-            _require_bytes(kind, what=f"the value of {name!r}")
+            _require_bytes(kind, what=f"the value of {shown(name)}")
             value = content
     return name, _parse_value(value, name=name)
 
@@ -182,13 +183,13 @@ def _text(content: bytes) -> str:
 def _parse_value(value: bytes, *, name: str) -> Tensor:
     tensors = [(number, kind, content) for number, kind, content in wire.fields(value)]
     if len(tensors) != 1:
-        raise wire.WireError(f"{name!r} holds {len(tensors)} tensors instead of one")
+        raise wire.WireError(f"{shown(name)} holds {len(tensors)} tensors instead of one")
     ((number, kind, content),) = tensors
     if number == _BYTES_FIELD:
-        raise wire.WireError(f"{name!r} holds bytes instead of numbers")
+        raise wire.WireError(f"{shown(name)} holds bytes instead of numbers")
     if number != _INT32_FIELD and number not in _FLOATS:
-        raise wire.WireError(f"{name!r} holds the unknown kind of tensor {number}")
-    _require_bytes(kind, what=f"the tensor {name!r}")
+        raise wire.WireError(f"{shown(name)} holds the unknown kind of tensor {number}")
+    _require_bytes(kind, what=f"the tensor {shown(name)}")
     return _parse_tensor(content, value_kind=number)
 
 

@@ -20,10 +20,10 @@ _NUMBERS: Final = frozenset((int, float))
 _SHOWN_CHARACTERS: Final = 40
 
 
-def shown(value: object) -> str:
-    """Quote a value for a message, shortened with an ellipsis where it is long."""
+def shown(value: object, *, most: int = _SHOWN_CHARACTERS) -> str:
+    """Quote a value for a message, shortened with an ellipsis where it has more than `most` characters."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+    return repr(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def wrong_width(width: int, *, row: int, expected: int, feature_dim: int | None) -> RequestError:

@@ -55,7 +55,7 @@ def check_together(decoder, bodies, *, feature_dim):
 
 
 @given(cells=st.lists(numbers, min_size=1, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_fast_reader_must_give_the_bits_of_float(cells):
     """Each value is float() of its text; what the reader can't say so of, it leaves to the slow one."""
     rows = read_rows(",".join(cells).encode(), joint=b"\n", width=len(cells))
@@ -75,7 +75,7 @@ csv_bodies = st.tuples(st.lists(lines, min_size=1, max_size=3), st.sampled_from(
 
 
 @given(body=csv_bodies, width=st.none() | st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example(body=b"1,2,-9e99,3,4", width=2)
 @example(body=b"1\n-9e99\n2", width=1)
 @example(body=b"-0,1", width=2)
@@ -89,7 +89,7 @@ def test_csv_must_be_judged_as_the_slow_reader_judges(body, width):
 
 
 @given(bodies=st.lists(csv_bodies, min_size=1, max_size=4), width=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example(bodies=[b"1,2\n3", b"4"], width=2)
 @example(bodies=[b"", b"1\n2"], width=1)
 @example(bodies=[b"1\n2\n", b"3"], width=1)
@@ -135,7 +135,7 @@ json_bodies = st.one_of(
 
 
 @given(body=json_bodies, width=st.none() | st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example(body=b"[1,2\x003,4]", width=2)
 @example(body=b"[1,2]3,4]", width=2)
 @example(body=b"[[1],[2]", width=1)
@@ -156,7 +156,7 @@ json_line_bodies = st.lists(json_rows.map(lambda row: f"[{row}]"), min_size=1, m
 
 
 @given(body=json_line_bodies, width=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example(body=b"[1,\n2]", width=2)
 @example(body=b"[1,2]\n[3,\n4]", width=2)
 @example(body=b"[1,2]\n[3,4]\n", width=2)
@@ -167,7 +167,7 @@ def test_json_lines_must_be_judged_as_the_slow_reader_judges(body, width):
 
 
 @given(bodies=st.lists(json_bodies, min_size=1, max_size=3), width=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example(bodies=[b"[1,2]\x00[3", b",4]"], width=2)
 @example(bodies=[b"[1,2][3", b",4]"], width=2)
 @example(bodies=[b"[[1,2],[3", b"4,5]]"], width=2)
@@ -179,7 +179,7 @@ def test_json_bodies_together_must_be_what_they_are_alone(bodies, width):
 
 
 @given(wrapping=st.sampled_from(WRAPPINGS), rows=st.lists(json_rows, min_size=2, max_size=4), cut=st.integers(0, 200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_json_in_the_same_wrapping_must_be_what_it_is_alone(wrapping, rows, cut):
     """Bodies that look alike, and the same bodies cut at the wrong place."""
     bodies = [row.join(wrapping).encode() for row in rows]

@@ -128,7 +128,7 @@ def edited(body, changes):
 
 @pytest.mark.parametrize("folder", sorted(MEDIA_TYPES))
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_changed_body_must_be_rows_or_a_refusal(folder, data):
     """Bodies with a few bytes wrong are what finds the checks that are missing."""
     body = data.draw(st.sampled_from(BODIES[folder]))
@@ -138,28 +138,28 @@ def test_changed_body_must_be_rows_or_a_refusal(folder, data):
 @pytest.mark.parametrize(
     ("folder", "body"),
     [
-        ("csv", b"\n" * 300_000),
-        ("csv", b"," * 300_000),
-        ("csv", b"1,1,x\n" * 50_000),
-        ("csv", b"1,1,+1\n" * 50_000),
-        ("csv", b"1" * 300_000),
-        ("csv", b"1" * 300_000 + b"x"),
-        ("csv", b" " * 300_000 + b"x"),
-        ("csv", b"1,2,0." + b"0" * 300_000 + b"1"),
-        ("json", b"[" + b"1," * 150_000 + b"1]"),
-        ("json", b'{"instances":[' + b"{}," * 90_000 + b"{}]}"),
-        ("json", b"[" * 300_000),
+        ("csv", b"\n" * 100_000),
+        ("csv", b"," * 100_000),
+        ("csv", b"1,1,x\n" * 15_000),
+        ("csv", b"1,1,+1\n" * 15_000),
+        ("csv", b"1" * 100_000),
+        ("csv", b"1" * 100_000 + b"x"),
+        ("csv", b" " * 100_000 + b"x"),
+        ("csv", b"1,2,0." + b"0" * 100_000 + b"1"),
+        ("json", b"[" + b"1," * 50_000 + b"1]"),
+        ("json", b'{"instances":[' + b"{}," * 30_000 + b"{}]}"),
+        ("json", b"[" * 100_000),
         ("json", b"[1,2,NaN" * 30_000),
-        ("json", b'["' + b"x" * 300_000 + b'"]'),
-        ("json", b"[" + b"9" * 300_000 + b"]"),
-        ("jsonlines", b"\n" * 300_000),
-        ("jsonlines", b"{}\n" * 90_000),
+        ("json", b'["' + b"x" * 100_000 + b'"]'),
+        ("json", b"[" + b"9" * 100_000 + b"]"),
+        ("jsonlines", b"\n" * 100_000),
+        ("jsonlines", b"{}\n" * 30_000),
         ("libsvm", b"1\n" * 30_000),
         ("libsvm", b"0:1 " * 30_000),
-        ("libsvm", b"0:" + b"1" * 300_000 + b"x"),
-        ("libsvm", b"1" * 300_000 + b":1"),
+        ("libsvm", b"0:" + b"1" * 100_000 + b"x"),
+        ("libsvm", b"1" * 100_000 + b":1"),
         ("recordio", b"\x0a\x23\xd7\xce\x00\x00\x00\x00" * 30_000),
-        ("recordio", b"\x0a\x23\xd7\xce\x00\x00\x04\x00" + b"\x0a\x00" * 131_072),
+        ("recordio", b"\x0a\x23\xd7\xce\x40\x9c\x00\x00" + b"\x0a\x00" * 20_000),
     ],
 )
 def test_large_hostile_body_must_cost_in_proportion(folder, body):
