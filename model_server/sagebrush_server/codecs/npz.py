@@ -136,7 +136,7 @@ def _sizes(arrays: _Arrays, *, count: int, lists: str) -> NDArray[np.int64]:
     ends = arrays["indptr"].astype(np.int64)
     sizes = np.diff(ends)
     last = len(arrays["indices"])
-    # The bounds of all come first in meaning: differences of numbers beyond them may wrap round.
+    # Rising differences alone prove nothing: those of numbers far out of bounds wrap round.
     if ends.min() < 0 or ends.max() > last or ends[0] != 0 or ends[-1] != last or (sizes < 0).any():
         raise bad_data(f"indptr must rise from 0 to the number of indices, {last}")
     return sizes

@@ -78,6 +78,8 @@ csv_bodies = st.tuples(st.lists(lines, min_size=1, max_size=3), st.sampled_from(
 @settings(max_examples=80, deadline=None)
 @example(body=b"1,2,-9e99,3,4", width=2)
 @example(body=b"1\n-9e99\n2", width=1)
+@example(body=b"1,2,-9e99\n4", width=2)
+@example(body=b"1,[2\n3],4", width=2)
 @example(body=b"-0,1", width=2)
 @example(body=b"1,-0", width=2)
 def test_csv_must_be_judged_as_the_slow_reader_judges(body, width):
