@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from simdjson import Array, Parser
 
-_MARK: Final = b",-9e99,"
-_MARK_VALUE: Final = -9e99
-_MARK_OTHERWISE: Final = b", -9e99,"
+_MARK: Final = b",9e99,"
+_MARK_VALUE: Final = 9e99
+_MARK_OTHERWISE: Final = b", 9e99,"
 TOGETHER_LIMIT: Final = 256 * 1024
 """Bytes of all bodies up to which reading them at once gains anything."""
 
