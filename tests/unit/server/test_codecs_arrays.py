@@ -102,6 +102,7 @@ def test_npy_of_one_dimension_must_be_one_row():
         (saved(np.zeros((1, 3)))[:-1], "24 bytes; there are 23"),
         (saved(np.zeros((1, 3))) + b"x", "24 bytes; there are 25"),
         (npy(version=b"\x03\x00"), "format version 3.0"),
+        (npy(header=b"{}" + b" " * 5000), "its header has 5002 bytes; at most 4096"),
         (npy(size=60000), "its header has 60000 bytes"),
         (npy(version=b"\x02\x00", size=2**32 - 1), "its header has 4294967295 bytes"),
         (npy(shape="(1000000000000, 3)"), "24000000000000 bytes; there are 24"),
@@ -189,6 +190,7 @@ COO = {"format": b_format("coo"), "shape": [2, 3], "data": [1.0, 2.0], "row": [0
         (zipped(**CSR | {"indptr": [0, -1, 2]}), "indptr must rise"),
         (zipped(**CSR | {"indptr": [0, 1, 3]}), "indptr must rise"),
         (zipped(**CSR | {"indptr": np.array([0, 2**63 + 5, 2], dtype=np.uint64)}), "indptr must rise"),
+        (zipped(**CSR | {"shape": [3, 3], "indptr": [0, 2**63 - 1, -2, 2]}), "indptr must rise"),
         (zipped(**CSR | {"indptr": [0.0, 1, 2]}), "indptr must be a list of integers"),
         (zipped(**CSR | {"indices": [0, 3]}), "row 2: there is no column 3; 3 columns, counted from 0, end at 2"),
         (zipped(**CSR | {"indices": [-1, 2]}), "row 1: there is no column -1"),
@@ -214,6 +216,13 @@ def test_npz_must_name_what_it_refuses(body, says):
         (zipped(a=npy(shape="(2000000, 3)", values=bytes(48_000_000))), "unpacks to 480000"),
         (
             zipped(a=npy(descr="'|i1'", shape="(1000000, 3)", values=bytes(3_000_000))),
+            "3000000 values; at most 2097152",
+        ),
+        (
+            zipped(
+                **COO
+                | dict.fromkeys(("data", "row", "col"), npy(descr="'|i1'", shape="(3000000,)", values=bytes(3_000_000)))
+            ),
             "3000000 values; at most 2097152",
         ),
         (zipped(**COO | {"shape": [10**9, 3]}), "1000000000 rows, nearly all of them empty"),
