@@ -117,13 +117,13 @@ def _values_of(features: dict[str, Any], *, where: str) -> Any:
         raise bad_data(
             f'{where}: "features" must be a list, or hold "values", and "keys" and "shape" if sparse; got {got}'
         )
-    values, shape = features["values"], features.get("shape") or None
-    if shape is not None and not _is_shape(shape):
+    values, keys, shape = features["values"], features.get("keys"), features.get("shape")
+    if shape not in (None, []) and not _is_shape(shape):
         raise bad_data(f'{where}: "shape" must be a list with the number of columns, got {shown(shape)}')
+    shape = shape or None
     # Without keys a tensor is dense, as in a protobuf record; without values too, it is a sparse row of zeros.
-    if features.get("keys") or (features.get("keys") == [] and values == []):
-        width = None if shape is None else shape[0]
-        return _sparse_row(keys=features["keys"], values=values, width=width, where=where)
+    if keys is not None and (keys != [] or values == []):
+        return _sparse_row(keys=keys, values=values, width=None if shape is None else shape[0], where=where)
     if shape is not None and isinstance(values, list) and shape != [len(values)]:
         raise bad_data(f'{where}: "shape" is {shown(shape)} but "values" holds {len(values)} values')
     return values

@@ -150,6 +150,7 @@ def test_csv_must_take_every_spelling_of_a_decimal_number(cell):
         (b"[1,-Infinity,2]", "row 1, column 2: -inf is not a finite number"),
         (b"[1,2,1e999]", "row 1, column 3: inf is not a finite number"),
         (b'{"instances":[[1,2,3]],"x":NaN}', "x"),
+        (b'{"instances":NaN,"instances":[[1,2,3]]}', "the body is not JSON"),
         (b'{"features":[1,2,3],"\\ud800":1}', "nothing is known"),
         ("[1,2,3]".encode("utf-16"), "is not JSON"),
         (b"[1,2,true]", "row 1, column 3: expected a number, got bool"),
@@ -182,6 +183,7 @@ def test_json_must_name_what_it_refuses(body, says):
 def test_jsonlines_must_name_the_line():
     """The row in a message is the line."""
     assert "row 2 is not JSON" in refused(decode_jsonlines, b"[1,2,3]\nnonsense")
+    assert "row 2 is not JSON" in refused(decode_jsonlines, b'[1,2,3]\n{"features":NaN,"features":[1,2,3]}')
     assert "row 2, column 3: nan" in refused(decode_jsonlines, b"[1,2,3]\n[1,2,NaN]\n")
 
 

@@ -180,6 +180,7 @@ WHOLE = frame(record_message(features={"values": tensor_message(np.array([1.0, 2
         (frame(b"\xff"), 1, "it ends within an integer"),
         (frame(b"\x0a\x05ab"), 1, "field 1 says it has 5 bytes, 2 are left"),
         (frame(b"\xff" * 11), 1, "longer than 64 bits"),
+        (frame(b"\x18" + b"\xff" * 9 + b"\x02"), 1, "longer than 64 bits"),
         (frame(b"\x0b"), 1, "wire type 3"),
         (frame(b"\x00\x00"), 1, "number 0"),
         (frame(b"\x08\x01"), 1, "field 1 has the wire type 0"),

@@ -119,6 +119,8 @@ def features(**changes):
         (features(keys=[0, True]), 'number 2 of "keys"'),
         (features(keys=[0, 2**63]), 'number 2 of "keys"'),
         (features(keys=[0]), '"keys" and "values" must be lists of the same length'),
+        (features(keys=False, values=[1, 2, 3]), '"keys" and "values" must be lists'),
+        (features(keys=[], values=[1, 2, 3], shape=0), '"shape" must be a list'),
         (features(keys=5), '"keys" and "values" must be lists'),
         (features(values=[1, "2"]), "row 1, column 3: expected a number, got str '2'"),
         (features(values=[1, 10**400]), "row 1, column 3: the number is too large for 64-bit floating point"),
