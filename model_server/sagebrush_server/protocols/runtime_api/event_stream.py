@@ -1,0 +1,43 @@
+"""Frames of `application/vnd.amazon.eventstream`, in which SageMaker's runtime API streams an answer.
+
+Source: "Event stream encoding" in the Smithy specification: total length, header length and their CRC-32; headers; the
+payload; and a CRC-32 of all that. Numbers are big-endian.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Final
+
+MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
+PAYLOAD_LIMIT: Final = 1024 * 1024
+"""Bytes of one part at most; clients refuse payloads over 16 MiB, and parts should arrive as they come."""
+
+_STRING: Final = 7
+_AROUND_BYTES: Final = 16
+
+
+def payload_part(data: bytes) -> bytes:
+    """Return the frame of one piece of the answer, at most `PAYLOAD_LIMIT` bytes."""
+    return _frame(
+        {":message-type": "event", ":event-type": "PayloadPart", ":content-type": "application/octet-stream"}, data
+    )
+
+
+def exception(kind: str, *, payload: bytes) -> bytes:
+    """Return the frame that ends a stream which can't be finished; `kind` is such as `ModelStreamError`."""
+    return _frame(
+        {":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}, payload
+    )
+
+
+def _frame(headers: Mapping[str, str], payload: bytes) -> bytes:
+    head = b"".join(_header(name, value) for name, value in headers.items())
+    prelude = struct.pack(">II", len(head) + len(payload) + _AROUND_BYTES, len(head))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + head + payload
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
+def _header(name: str, value: str) -> bytes:
+    key, text = name.encode(), value.encode()
+    return struct.pack(">B", len(key)) + key + struct.pack(">BH", _STRING, len(text)) + text
