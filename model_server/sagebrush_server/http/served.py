@@ -28,7 +28,7 @@ class Served:
         if hasattr(model, "respond"):
             self.responder = cast("Responder", model)
         else:
-            self.rows = cast("Model", model)
+            self.rows = model
 
     def self_test(self) -> None:
         """Answer the model's own rows through decoder and encoder, as a request's would be. Raises ValueError."""
