@@ -119,8 +119,22 @@ def failure(about: str) -> Answer:
     return refusal(500, message="an error in the server; the log has it under this id", id=error_id)
 
 
+def finished(ask: Ask, *, answer: Answer) -> Answer:
+    """Give the model's answer the form that its route wants (`Ask.then`). To be called once for each ask."""
+    if ask.then is None:
+        return answer
+    try:
+        return ask.then(answer)
+    except Exception:  # noqa: BLE001 – one request must not end the process; logged with its id
+        return failure("an invocation")
+
+
 def answer_alone(ask: Ask) -> Answer:
     """Answer one ask of a model of rows by itself, with the exact error where it is refused."""
+    return finished(ask, answer=_answer_alone(ask))
+
+
+def _answer_alone(ask: Ask) -> Answer:
     model, decoder, encoder = ask.served.rows, ask.decoder, ask.encoder
     if model is None or decoder is None or encoder is None:
         raise TypeError("a model of rows is asked with a decoder and an encoder")

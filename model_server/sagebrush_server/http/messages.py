@@ -1,6 +1,6 @@
 """Requests as the parser leaves them, answers as the application gives them, and their bytes on the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -64,7 +64,8 @@ class Ask:
 
     For a model of rows: `decoder` reads the body and `encoder` writes the answer. Asks of one model and decoder that
     arrived together are predicted together, whatever their encoders are. For a `Responder`: `invocation`.
-    `headers` are added to the answer, a refusal's too.
+    `headers` are added to the answer, a refusal's too. `then` makes the final answer out of the model's, whatever that
+    is (also a refusal, a failure, the head of a stream); it is called exactly once, even where the client has gone.
     """
 
     served: "Served"
@@ -73,6 +74,7 @@ class Ask:
     encoder: "Encoder | None" = None
     invocation: "Invocation | None" = None
     headers: tuple[tuple[str, str], ...] = ()
+    then: "Callable[[Answer], Answer] | None" = None
 
 
 def refusal(status: int, *, message: str, headers: tuple[tuple[str, str], ...] = (), **more: str) -> Answer:
