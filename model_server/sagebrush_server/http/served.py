@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Served:
     """A self-tested model under the name by which requests ask for it. Exactly one of `rows` and `responder` is set."""
 
-    __slots__ = ("algorithm", "model", "name", "responder", "rows")
+    __slots__ = ("__weakref__", "algorithm", "model", "name", "responder", "rows")
 
     def __init__(self, name: str, *, model: "Model | Responder") -> None:
         self.name = name

@@ -13,6 +13,7 @@ from sagebrush_server.http.connection import Connection
 from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.http.waiting import waiting_requests
 from sagebrush_server.metrics import BusyTime, RequestCollector, RequestCounts, serve_metrics
+from sagebrush_server.protocols.wiring import add_protocols
 
 if TYPE_CHECKING:
     from sagebrush_server.algorithms.model import Model
@@ -32,6 +33,7 @@ class Server:
         self.settings = settings
         self.loop = loop
         self.application = Application(default_accept=settings.default_accept, model_sha256=settings.model_sha256)
+        add_protocols(self.application, settings=settings)
         self.counts = RequestCounts()
         self.connections: set[Connection] = set()
         self.draining = False

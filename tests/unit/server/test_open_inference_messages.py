@@ -1,5 +1,6 @@
 """Reading and writing messages of the Open Inference Protocol V2: pure functions."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_wrong_message_must_be_refused_by_field(body, said):
 def test_deep_json_must_be_refused():
     """Nesting beyond all reason is an error of the client's and ends no process."""
     with pytest.raises(RequestError):
-        read(b'{"inputs": [{"name":"x","shape":[1],"datatype":"FP64","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}")
+        read(
+            b'{"inputs": [{"name":"x","shape":[1],"datatype":"FP64","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}"
+        )
 
 
 def binary_message(*tensors: tuple[dict[str, Any], bytes], **more: Any) -> tuple[bytes, str]:
@@ -155,10 +158,8 @@ def test_binary_strings_must_come_back_as_they_were(elements):
 @given(body=st.binary(max_size=60), length=st.text("0123456789-", max_size=4))
 def test_any_bytes_must_be_read_or_refused(body, length):
     """Whatever comes, the answer is a request or a 400."""
-    try:
-        read(body, length)
-    except RequestError as refused:
-        assert refused.status == 400
+    with contextlib.suppress(RequestError):
+        assert read(body, length).inputs
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_binary_tensor_must_have_the_bytes_of_its_shape(change, said):
     """Sizes, shape and bytes must agree; nothing is left over."""
     document, data = binary_tensor(np.array([[0.0, 2.0, 3.0]]))
     body, length = binary_message(({**document, **change}, data))
-    with pytest.raises(RequestError, match="input 'x'|JSON part") as refused:
+    with pytest.raises(RequestError, match=r"input 'x'|JSON part") as refused:
         read(body, length)
     assert said in str(refused.value)
 

@@ -221,5 +221,3 @@ class ModelCache(Generic[M]):
             self._leaving.append(entry)
         else:
             entry.opened.close()
-
-

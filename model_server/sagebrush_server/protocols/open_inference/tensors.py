@@ -79,9 +79,7 @@ def read_json(data: Any, *, name: str, datatype: str, shape: tuple[int, ...]) ->
         raise bad_data(_not_element(value, place=place, name=name, datatype=datatype))
     if dtype.kind in "ui" and flat:
         limits = np.iinfo(dtype)
-        place, value = next(
-            (item for item in enumerate(flat) if not limits.min <= item[1] <= limits.max), (-1, None)
-        )
+        place, value = next((item for item in enumerate(flat) if not limits.min <= item[1] <= limits.max), (-1, None))
         if place >= 0:
             raise bad_data(
                 f"input {shown(name)}, element {place + 1}: {shown(value)} is not within {datatype}'s range of "
@@ -139,7 +137,7 @@ def read_binary(data: memoryview, *, name: str, datatype: str, shape: tuple[int,
             f"binary_data_size says {len(data)}"
         )
     if dtype.kind == "b":
-        return (np.frombuffer(data, dtype=np.uint8) != 0).reshape(shape)
+        return np.asarray(np.frombuffer(data, dtype=np.uint8) != 0).reshape(shape)
     return np.frombuffer(data, dtype=dtype).reshape(shape)
 
 

@@ -26,9 +26,7 @@ def payload_part(data: bytes) -> bytes:
 
 def exception(kind: str, *, payload: bytes) -> bytes:
     """Return the frame that ends a stream which can't be finished; `kind` is such as `ModelStreamError`."""
-    return _frame(
-        {":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}, payload
-    )
+    return _frame({":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}, payload)
 
 
 def _frame(headers: Mapping[str, str], payload: bytes) -> bytes:
