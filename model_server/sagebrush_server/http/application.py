@@ -42,7 +42,7 @@ class Application:
         self.not_ready = "the model is being loaded"
         self.routes = Routes()
         self.routes.add("GET", "/ping", function=self._ping)
-        self.routes.add("POST", "/invocations", function=self._invocations)
+        self.routes.add("POST", "/invocations", function=self.invocations)
         self._ping_headers = (("x-sagebrush-model-sha256", model_sha256),) if model_sha256 else ()
 
     def serve_model(self, model: "Model | Responder", *, name: str = "model") -> None:
@@ -106,7 +106,8 @@ class Application:
             return Answer(503, body=orjson.dumps({"reason": self.not_ready}), headers=self._ping_headers)
         return Answer(200, body=b"{}", headers=self._ping_headers)
 
-    def _invocations(self, request: Request) -> Answer | Ask:
+    def invocations(self, request: Request) -> Answer | Ask:
+        """Ask the default model, or say why there is none."""
         if self.default is None:
             return refusal(503, message=self.not_ready or "no model is loaded", headers=(("Retry-After", "1"),))
         return self.invocation(request, served=self.default)

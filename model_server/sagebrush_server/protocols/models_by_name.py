@@ -15,6 +15,13 @@ Build = Callable[["Served"], Answer | Ask]
 """Makes the ask of a request once its model is there. May raise RequestError."""
 
 
+class ModelNotReadyError(RequestError):
+    """A model's loading takes longer than a request waits; it goes on, so the client may ask again (429)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(429, message=message)
+
+
 class ModelsByName(Protocol):
     """The models that requests may name."""
 
