@@ -11,7 +11,7 @@ from sagebrush_server.algorithms.model import RowError
 from sagebrush_server.algorithms.responder import Invocation
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.codecs.negotiation import decoder_for, encoder_for
-from sagebrush_server.http.messages import Answer, Ask, Request, refusal
+from sagebrush_server.http.messages import Answer, Ask, Request, as_answer, as_reply, refusal
 from sagebrush_server.http.routes import Routes
 from sagebrush_server.http.served import Served
 
@@ -125,7 +125,7 @@ def finished(ask: Ask, *, answer: Answer) -> Answer:
     if ask.then is None:
         return answer
     try:
-        return ask.then(answer)
+        return as_answer(ask.then(as_reply(answer)))
     except Exception:  # noqa: BLE001 – one request must not end the process; logged with its id
         return failure("an invocation")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 if TYPE_CHECKING:
-    from sagebrush_server.algorithms.responder import Invocation
+    from sagebrush_server.algorithms.responder import Invocation, Reply
     from sagebrush_server.codecs.base import Decoder, Encoder
     from sagebrush_server.http.served import Served
 
@@ -65,7 +65,7 @@ class Ask:
     For a model of rows: `decoder` reads the body and `encoder` writes the answer. Asks of one model and decoder that
     arrived together are predicted together, whatever their encoders are. For a `Responder`: `invocation`.
     `headers` are added to the answer, a refusal's too. `then` makes the final answer out of the model's, whatever that
-    is (also a refusal, a failure, the head of a stream); it is called exactly once, even where the client has gone.
+    is: also a refusal, a failure, a stream.
     """
 
     served: "Served"
@@ -74,7 +74,21 @@ class Ask:
     encoder: "Encoder | None" = None
     invocation: "Invocation | None" = None
     headers: tuple[tuple[str, str], ...] = ()
-    then: "Callable[[Answer], Answer] | None" = None
+    then: "Callable[[Reply], Reply] | None" = None
+
+
+def as_reply(answer: Answer) -> "Reply":
+    """Return an answer as `Ask.then` takes it."""
+    from sagebrush_server.algorithms.responder import Reply
+
+    return Reply(answer.body, answer.content_type, answer.status, dict(answer.headers))
+
+
+def as_answer(reply: "Reply") -> Answer:
+    """Return a reply that is no stream as an answer."""
+    if not isinstance(reply.body, bytes):
+        raise TypeError("a stream is no answer")
+    return Answer(reply.status, reply.body, reply.content_type, tuple(reply.headers.items()))
 
 
 def refusal(status: int, *, message: str, headers: tuple[tuple[str, str], ...] = (), **more: str) -> Answer:

@@ -4,8 +4,8 @@ import numpy as np
 import orjson
 import pytest
 
+from sagebrush_server.algorithms.responder import Reply
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.http.messages import Answer
 from sagebrush_server.protocols.open_inference.documents import DocumentAnswer, document_of
 from sagebrush_server.protocols.open_inference.messages import InferenceRequest, WantedOutput
 from sagebrush_server.protocols.open_inference.tensors import Tensor
@@ -14,10 +14,10 @@ WORDS = Tensor("words", "BYTES", np.array([[b"a"], ["ü".encode()]], dtype=objec
 NUMBERS = Tensor("n", "FP64", np.array([[1.0, 2.5]]))
 
 
-def told(value, *, content_type="application/json", status=200, **wanted) -> Answer:
+def told(value, *, content_type="application/json", status=200, **wanted) -> Reply:
     body = value if isinstance(value, bytes) else orjson.dumps(value)
     answer = DocumentAnswer(InferenceRequest("7", inputs=(), **wanted), model_name="m", model_version="1")
-    return answer.finish(Answer(status, body=body, content_type=content_type))
+    return answer.finish(Reply(body, content_type, status))
 
 
 def test_one_tensor_must_become_nested_lists():
@@ -86,7 +86,7 @@ def test_answer_that_is_no_tensor_must_name_the_other_path(value, content_type, 
 def test_wanted_output_must_be_one_of_the_answer():
     """Outputs by name hold for models of user code too, binary ones as well."""
     answer = told({"a": [1], "b": [0.5]}, outputs=(WantedOutput("b", binary=True),))
-    length = int(dict(answer.headers)["Inference-Header-Content-Length"])
+    length = int(answer.headers["Inference-Header-Content-Length"])
     assert (answer.content_type, answer.body[length:]) == ("application/octet-stream", np.array([0.5]).tobytes())
     refused = told({"a": [1]}, outputs=(WantedOutput("z", binary=False),))
     assert (refused.status, b"no output 'z'; it has: a" in refused.body) == (400, True)

@@ -7,8 +7,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from sagebrush_server.algorithms.responder import Reply
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.http.messages import Answer, refusal
 from sagebrush_server.protocols.open_inference.messages import (
     InferenceRequest,
     OutputParts,
@@ -51,15 +51,16 @@ class DocumentAnswer:
         self._request = request
         self._model_name, self._model_version = model_name, model_version
 
-    def finish(self, answer: Answer) -> Answer:
+    def finish(self, reply: Reply) -> Reply:
         """Return tensors, the code's own refusal, or a 400 that names the path for answers of any kind."""
-        if answer.status != 200:
-            return answer
+        if reply.status != 200:
+            return reply
         try:
-            columns = _columns(answer)
+            columns = _columns(reply)
             plan = OutputPlan.of(self._request, names=tuple(columns))
         except RequestError as refused:
-            return refusal(refused.status, message=str(refused), headers=answer.headers)
+            body = orjson.dumps({"error": str(refused)})
+            return Reply(body, "application/json", refused.status, reply.headers)
         parts = OutputParts()
         for output in plan.wanted:
             parts.add(output.name, columns[output.name], binary=output.binary)
@@ -67,17 +68,16 @@ class DocumentAnswer:
             parts, model_name=self._model_name, model_version=self._model_version, identity=self._request.id
         )
         kind = "application/json" if told.header_length is None else BINARY_TYPE
-        tensors = Answer(200, body=told.body, content_type=kind, headers=answer.headers)
-        return with_header_length(tensors, length=told.header_length)
+        return with_header_length(Reply(told.body, kind, 200, reply.headers), length=told.header_length)
 
 
-def _columns(answer: Answer) -> dict[str, NDArray[Any]]:
+def _columns(reply: Reply) -> dict[str, NDArray[Any]]:
     """Return the outputs in a JSON answer: a list, an object of lists, or a list of objects with the same keys."""
-    kind = answer.content_type.partition(";")[0].strip().lower()
-    if kind != "application/json" or not isinstance(answer.body, bytes):
+    kind = reply.content_type.partition(";")[0].strip().lower()
+    if kind != "application/json" or not isinstance(reply.body, bytes):
         raise RequestError(400, message=f"the model answers {kind}, which tensors can't say; {_USE}")
     try:
-        document = orjson.loads(answer.body)
+        document = orjson.loads(reply.body)
     except orjson.JSONDecodeError as problem:
         raise RequestError(400, message=f"the model's answer is not JSON ({problem}); {_USE}") from None
     if isinstance(document, dict) and len(document) == 1:

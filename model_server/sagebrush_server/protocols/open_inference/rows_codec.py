@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.model import Predictions
+from sagebrush_server.algorithms.responder import Reply
 from sagebrush_server.codecs.base import slices
-from sagebrush_server.http.messages import Answer
 from sagebrush_server.protocols.open_inference.messages import OutputParts, OutputPlan, write_answer
 
 BINARY_TYPE = "application/octet-stream"
@@ -69,14 +69,13 @@ class TensorAnswer:
         self._header_length = answer.header_length
         return answer.body
 
-    def finish(self, answer: Answer) -> Answer:
+    def finish(self, reply: Reply) -> Reply:
         """Say how long the JSON part is where binary tensors follow it."""
-        return with_header_length(answer, length=self._header_length)
+        return with_header_length(reply, length=self._header_length)
 
 
-def with_header_length(answer: Answer, *, length: int | None) -> Answer:
-    """Return the answer with `Inference-Header-Content-Length` where it succeeded and has binary tensors."""
-    if length is None or answer.status != 200:
-        return answer
-    header = ("Inference-Header-Content-Length", str(length))
-    return Answer(200, body=answer.body, content_type=answer.content_type, headers=(*answer.headers, header))
+def with_header_length(reply: Reply, *, length: int | None) -> Reply:
+    """Return the reply with `Inference-Header-Content-Length` where it succeeded and has binary tensors."""
+    if length is None or reply.status != 200:
+        return reply
+    return replace(reply, headers={**reply.headers, "Inference-Header-Content-Length": str(length)})

@@ -3,14 +3,16 @@
 Source: the errors of InvokeEndpoint in botocore's description of `sagemaker-runtime`, version 2017-05-13.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
 
-from sagebrush_server.http.messages import Answer
+from sagebrush_server.algorithms.responder import Reply
 
-Headers = tuple[tuple[str, str], ...]
+Headers = Mapping[str, str]
 
+_NONE: Final[Headers] = {}
 _STATUS: Final = {
     "ValidationError": 400,
     "ModelError": 424,
@@ -20,26 +22,26 @@ _STATUS: Final = {
 _REFUSED_FOR_NOW: Final = (429, 503)
 
 
-def runtime_error(kind: str, *, message: str, headers: Headers = (), **more: object) -> Answer:
+def runtime_error(kind: str, *, message: str, headers: Headers = _NONE, **more: object) -> Reply:
     """Build an error of a kind that the API has."""
     body = orjson.dumps({"Message": message, **more})
-    return Answer(_STATUS[kind], body=body, headers=(("x-amzn-ErrorType", kind), *headers))
+    return Reply(body, "application/json", _STATUS[kind], {"x-amzn-ErrorType": kind, **headers})
 
 
-def error_of(answer: Answer, *, headers: Headers = ()) -> Answer:
+def error_of(reply: Reply, *, headers: Headers = _NONE) -> Reply:
     """Say in the API's terms that the model, or the server on its behalf, did not answer with success.
 
     An overloaded or unready server is ServiceUnavailable, which clients try again; everything else is a ModelError with
     the model's own status and words.
     """
-    words = answer.body.decode("utf-8", "replace") if isinstance(answer.body, bytes) else ""
-    if answer.status in _REFUSED_FOR_NOW:
+    words = reply.body.decode("utf-8", "replace") if isinstance(reply.body, bytes) else ""
+    if reply.status in _REFUSED_FOR_NOW:
         return runtime_error("ServiceUnavailable", message=_message(words), headers=headers)
     return runtime_error(
         "ModelError",
-        message=f"the model answered {answer.status}: {words}",
+        message=f"the model answered {reply.status}: {words}",
         headers=headers,
-        OriginalStatusCode=answer.status,
+        OriginalStatusCode=reply.status,
         OriginalMessage=words,
         LogStreamArn="",
     )

@@ -4,10 +4,16 @@ Source: "Event stream encoding" in the Smithy specification: total length, heade
 payload; and a CRC-32 of all that. Numbers are big-endian.
 """
 
+import logging
 import struct
+import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Final
+
+import orjson
+
+_LOG = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
 PAYLOAD_LIMIT: Final = 1024 * 1024
@@ -22,6 +28,37 @@ def payload_part(data: bytes) -> bytes:
     return _frame(
         {":message-type": "event", ":event-type": "PayloadPart", ":content-type": "application/octet-stream"}, data
     )
+
+
+def frames(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the frames of an answer's pieces. A failure in the middle is the stream's last event."""
+    try:
+        for piece in pieces:
+            yield from _parts(piece)
+    except Exception as problem:  # noqa: BLE001 – what the user's code raises; the client must not take it for the end
+        yield _broken(problem)
+
+
+async def async_frames(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield frames as `frames` does."""
+    try:
+        async for piece in pieces:
+            for part in _parts(piece):
+                yield part
+    except Exception as problem:  # noqa: BLE001 – as above
+        yield _broken(problem)
+
+
+def _parts(piece: bytes) -> Iterator[bytes]:
+    for at in range(0, len(piece), PAYLOAD_LIMIT):
+        yield payload_part(piece[at : at + PAYLOAD_LIMIT])
+
+
+def _broken(problem: Exception) -> bytes:
+    error_id = uuid.uuid4().hex
+    _LOG.error("error %s in the middle of a stream", error_id, exc_info=problem)
+    message = f"the model failed in the middle of its answer; the log has it under {error_id}"
+    return exception("ModelStreamError", payload=orjson.dumps({"Message": message, "ErrorCode": "StreamBroken"}))
 
 
 def exception(kind: str, *, payload: bytes) -> bytes:

@@ -4,21 +4,22 @@ Signatures are not looked at: who may reach the port may ask, as at `/invocation
 """
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from sagebrush_server.algorithms.responder import Reply
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.codecs.rows import shown
-from sagebrush_server.http.messages import Answer, Ask, Request
+from sagebrush_server.http.messages import Answer, Ask, Request, as_answer, as_reply
 from sagebrush_server.protocols.models_by_name import ModelNotReadyError
 from sagebrush_server.protocols.runtime_api.errors import Headers, error_of, runtime_error
-from sagebrush_server.protocols.runtime_api.event_stream import MEDIA_TYPE, PAYLOAD_LIMIT, payload_part
+from sagebrush_server.protocols.runtime_api.event_stream import MEDIA_TYPE, async_frames, frames
 
 if TYPE_CHECKING:
     from sagebrush_server.http.application import Application
 
-Reply = Answer | Ask | Awaitable[Answer | Ask]
+Outcome = Answer | Ask | Awaitable[Answer | Ask]
 
 _VARIANT: Final = b"x-amzn-sagemaker-target-variant"
 _STREAM_ACCEPT: Final = b"x-amzn-sagemaker-accept"
@@ -43,7 +44,7 @@ class RuntimeApi:
         self,
         application: "Application",
         *,
-        invoke: Callable[[Request], Reply],
+        invoke: Callable[[Request], Outcome],
         endpoint_name: str,
         variant_name: str,
         takes_target_model: bool,
@@ -59,44 +60,44 @@ class RuntimeApi:
         routes.add("POST", "/endpoints/{endpoint}/invocations", function=self._whole)
         routes.add("POST", "/endpoints/{endpoint}/invocations-response-stream", function=self._streamed)
 
-    def _whole(self, request: Request) -> Reply:
-        return self._reply(request, success=lambda answer, headers: replace(answer, headers=headers))
+    def _whole(self, request: Request) -> Outcome:
+        return self._reply(request, success=lambda reply, headers: replace(reply, headers=headers))
 
-    def _streamed(self, request: Request) -> Reply:
+    def _streamed(self, request: Request) -> Outcome:
         # In this call the header Accept is the client library's own.
         request.headers = {**request.headers, b"accept": request.headers.get(_STREAM_ACCEPT, b"")}
         return self._reply(request, success=_as_events)
 
-    def _reply(self, request: Request, *, success: Callable[[Answer, Headers], Answer]) -> Reply:
-        headers: Headers = (
-            ("x-Amzn-Invoked-Production-Variant", self._variant_name),
-            ("x-amzn-RequestId", str(uuid.uuid4())),
-        )
+    def _reply(self, request: Request, *, success: Callable[[Reply, Headers], Reply]) -> Outcome:
+        headers = {
+            "x-Amzn-Invoked-Production-Variant": self._variant_name,
+            "x-amzn-RequestId": str(uuid.uuid4()),
+        }
 
-        def finish(answer: Answer) -> Answer:
-            if 200 <= answer.status < 300:
-                return success(answer, (*answer.headers, *headers))
-            kept = tuple(item for item in answer.headers if item[0] == "Retry-After")
-            return error_of(answer, headers=(*kept, *headers))
+        def finish(reply: Reply) -> Reply:
+            if 200 <= reply.status < 300:
+                return success(reply, {**reply.headers, **headers})
+            kept = {name: value for name, value in reply.headers.items() if name == "Retry-After"}
+            return error_of(reply, headers={**kept, **headers})
 
-        def wrapped(reply: Answer | Ask) -> Answer | Ask:
-            if isinstance(reply, Answer):
-                return finish(reply)
-            before = reply.then
-            return replace(reply, then=finish if before is None else lambda answer: finish(before(answer)))
+        def wrapped(outcome: Answer | Ask) -> Answer | Ask:
+            if isinstance(outcome, Answer):
+                return as_answer(finish(as_reply(outcome)))
+            before = outcome.then
+            return replace(outcome, then=finish if before is None else lambda reply: finish(before(reply)))
 
-        async def later(reply: Awaitable[Answer | Ask]) -> Answer | Ask:
+        async def later(outcome: Awaitable[Answer | Ask]) -> Answer | Ask:
             try:
-                return wrapped(await reply)
+                return wrapped(await outcome)
             except RequestError as refused:
-                return _refused(refused, headers=headers)
+                return as_answer(_refused(refused, headers=headers))
 
         try:
             self._check(request)
-            reply = self._invoke(request)
+            outcome = self._invoke(request)
         except RequestError as refused:
-            return _refused(refused, headers=headers)
-        return wrapped(reply) if isinstance(reply, (Answer, Ask)) else later(reply)
+            return as_answer(_refused(refused, headers=headers))
+        return wrapped(outcome) if isinstance(outcome, (Answer, Ask)) else later(outcome)
 
     def _check(self, request: Request) -> None:
         """Refuse what can't be honoured. Raises RequestError."""
@@ -121,7 +122,7 @@ def _invalid(message: str) -> RequestError:
     return RequestError(400, message=message)
 
 
-def _refused(refused: RequestError, *, headers: Headers) -> Answer:
+def _refused(refused: RequestError, *, headers: Headers) -> Reply:
     """Say in the API's terms why no model was asked."""
     if isinstance(refused, ModelNotReadyError):
         return runtime_error("ModelNotReadyException", message=str(refused), headers=headers)
@@ -130,8 +131,13 @@ def _refused(refused: RequestError, *, headers: Headers) -> Answer:
     return runtime_error("ValidationError", message=str(refused), headers=headers)
 
 
-def _as_events(answer: Answer, headers: Headers) -> Answer:
-    body = answer.body
-    frames = b"".join(payload_part(body[at : at + PAYLOAD_LIMIT]) for at in range(0, len(body), PAYLOAD_LIMIT))
-    kind = ("X-Amzn-SageMaker-Content-Type", answer.content_type)
-    return Answer(200, body=frames, content_type=MEDIA_TYPE, headers=(kind, *headers))
+def _as_events(reply: Reply, headers: Headers) -> Reply:
+    """Put the answer into frames, piece by piece where it comes so."""
+    body: bytes | Iterator[bytes] | AsyncIterator[bytes]
+    if isinstance(reply.body, bytes):
+        body = b"".join(frames([reply.body]))
+    elif isinstance(reply.body, AsyncIterator):
+        body = async_frames(reply.body)
+    else:
+        body = frames(reply.body)
+    return Reply(body, MEDIA_TYPE, 200, {"X-Amzn-SageMaker-Content-Type": reply.content_type, **headers})
