@@ -45,27 +45,33 @@ class Answer:
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
 
-    def to_bytes(self, *, connection: str, with_body: bool) -> bytes:
-        """Return the answer as HTTP/1.1. `connection` is the header's value, empty for none."""
+    def head(self, *, connection: str, length: int | None) -> bytes:
+        """Return the head as HTTP/1.1. `connection` is the header's value, empty for none; so is `length` if None."""
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, '')}"]
         if self.status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Type: {self.content_type}")
-            lines.append(f"Content-Length: {len(self.body)}")
+            if length is not None:
+                lines.append(f"Content-Length: {length}")
         lines.extend(f"{name}: {value}" for name, value in self.headers)
         if connection:
             lines.append(f"Connection: {connection}")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        return head + self.body if with_body else head
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def to_bytes(self, *, connection: str, with_body: bool) -> bytes:
+        """Return the whole answer as HTTP/1.1."""
+        head = self.head(connection=connection, length=len(self.body))
+        return head + self.body if with_body and self.status != HTTPStatus.NO_CONTENT else head
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ask:
     """What a route returns where a model has to be asked: the answer comes later, perhaps together with others'.
 
     For a model of rows: `decoder` reads the body and `encoder` writes the answer. Asks of one model and decoder that
     arrived together are predicted together, whatever their encoders are. For a `Responder`: `invocation`.
     `headers` are added to the answer, a refusal's too. `then` makes the final answer out of the model's, whatever that
-    is: also a refusal, a failure, a stream.
+    is: also a refusal, a failure, a stream. It is called exactly once on the event loop, with a refusal even where the
+    client has gone.
     """
 
     served: "Served"

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sagebrush_server.counts import RequestCounts
 from sagebrush_server.http.application import Application
 from sagebrush_server.http.connection import Connection
+from sagebrush_server.http.dispatcher import Dispatcher
 from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.http.waiting import waiting_requests
-from sagebrush_server.metrics import BusyTime, RequestCollector, RequestCounts, serve_metrics
+from sagebrush_server.metrics import BusyTime, RequestCollector, serve_metrics
 from sagebrush_server.protocols.wiring import add_protocols
 
 if TYPE_CHECKING:
@@ -35,15 +37,15 @@ class Server:
         self.application = Application(default_accept=settings.default_accept, model_sha256=settings.model_sha256)
         add_protocols(self.application, settings=settings)
         self.counts = RequestCounts()
+        self.dispatcher = Dispatcher(settings, counts=self.counts, loop=loop)
         self.connections: set[Connection] = set()
         self.draining = False
         self.port = self.metrics_port = 0
-        self._last_activity = loop.time()
         self._stop = asyncio.Event()
 
     def touch(self) -> None:
         """Note that somebody wants something: draining waits for quiet."""
-        self._last_activity = self.loop.time()
+        self.dispatcher.last_activity = self.loop.time()
 
     def stop(self) -> None:
         """Begin to drain. Safe to call more than once."""
@@ -56,12 +58,12 @@ class Server:
             lambda: Connection(self), host=settings.bind_address, port=settings.port, backlog=settings.backlog
         )
         listening = listener.sockets[0]
+        busy = BusyTime(self.counts, model_thread=self.dispatcher.thread.busy_seconds)
         collector = RequestCollector(
-            self.counts,
+            [self.counts],
             endpoint_name=settings.endpoint_name,
             variant_name=settings.variant_name,
-            waiting=lambda: waiting_requests(self._files_read, listener=listening.fileno()),
-            busy_seconds=BusyTime(self.counts).seconds,
+            refresh=lambda: self._refresh(busy, listener=listening.fileno()),
         )
         self.metrics_port = serve_metrics(collector, port=settings.metrics_port, address=settings.bind_address)
         self.port = listening.getsockname()[1]
@@ -79,6 +81,12 @@ class Server:
         # One more turn of the loop, in which the closed connections send their last bytes.
         await asyncio.sleep(0)
 
+    def _refresh(self, busy: BusyTime, *, listener: int) -> None:
+        """Bring up to date what is measured only when somebody asks. Not for the event loop's thread."""
+        self.counts.queued = self.dispatcher.waiting
+        self.counts.unread = waiting_requests(self._files_read, listener=listener)
+        self.counts.busy_seconds = busy.seconds()
+
     def _files_read(self) -> set[int]:
         """File numbers of the connections whose requests are read; in any thread, where connections come and go."""
         return {connection.file_number for connection in list(self.connections) if connection.takes_requests}
@@ -90,20 +98,22 @@ class Server:
         self.application.serve_model(model)
         self.counts.model_load_seconds = time.perf_counter() - start
         _LOG.info(
-            "serving a %s model of %d features, loaded and self-tested in %.3f s",
-            *(model.algorithm, model.feature_dim, self.counts.model_load_seconds),
+            "serving a %s model, loaded and self-tested in %.3f s",
+            *(model.algorithm, self.counts.model_load_seconds),
         )
 
     async def _drain(self) -> None:
         """Answer what still comes, and return when it has been quiet, at the latest after the drain limit."""
         settings = self.settings
         self.draining = True
+        for connection in self.connections:
+            connection.drain()
         self.application.start_draining()
         _LOG.info("SIGTERM: draining %d connections", len(self.connections))
         start = self.loop.time()
-        self._last_activity = max(self._last_activity, start)
+        self.dispatcher.last_activity = max(self.dispatcher.last_activity, start)
         while self.loop.time() - start < settings.drain_limit:
-            quiet = self.loop.time() - self._last_activity
+            quiet = self.loop.time() - self.dispatcher.last_activity
             if quiet >= settings.drain_quiet and not any(connection.busy for connection in self.connections):
                 _LOG.info("drained in %.1f s", self.loop.time() - start)
                 return

@@ -24,7 +24,10 @@ class ServeSettings:
     connection_max_age: float = 10.0
     request_timeout: float = 60.0
     idle_timeout: float = 300.0
-    drain_quiet: float = 2.0
+    max_waiting: int = 4096
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    max_wait: float = 30.0
+    drain_quiet: float = 0.5
     drain_limit: float = 25.0
     backlog: int = 2048
 
@@ -53,6 +56,11 @@ class ServeSettings:
             connection_max_age=number("SAGEBRUSH_CONNECTION_MAX_AGE_SECONDS", default=cls.connection_max_age),
             request_timeout=number("SAGEMAKER_MODEL_SERVER_TIMEOUT", default=cls.request_timeout),
             idle_timeout=number("SAGEBRUSH_IDLE_TIMEOUT_SECONDS", default=cls.idle_timeout),
+            max_waiting=read_integer(
+                environment, name="SAGEBRUSH_MAX_WAITING_REQUESTS", default=cls.max_waiting, minimum=1
+            ),
+            max_waiting_bytes=int(number("SAGEBRUSH_MAX_WAITING_MB", default=cls.max_waiting_bytes / 2**20) * 2**20),
+            max_wait=number("SAGEBRUSH_MAX_WAIT_SECONDS", default=cls.max_wait),
             drain_quiet=number("SAGEBRUSH_DRAIN_QUIET_SECONDS", default=cls.drain_quiet),
             drain_limit=number("SAGEBRUSH_DRAIN_LIMIT_SECONDS", default=cls.drain_limit),
             backlog=read_integer(environment, name="SAGEBRUSH_BACKLOG", default=cls.backlog, minimum=1),
