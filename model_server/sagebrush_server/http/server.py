@@ -92,6 +92,10 @@ class Server:
         return {connection.file_number for connection in list(self.connections) if connection.takes_requests}
 
     async def _load(self, load: "Callable[[], Model]") -> None:
+        if self.settings.multi_model is not None:
+            self.application.serve_many()
+            _LOG.info("serving the models below %s as they are asked for", self.settings.multi_model.folder)
+            return
         start = time.perf_counter()
         # In a thread, so that /ping can say why it isn't ready.
         model = await self.loop.run_in_executor(None, load)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sagebrush_server.codecs.responses import ENCODERS
+from sagebrush_server.protocols.multi_model.settings import MultiModelSettings, read_multi_model
 from sagebrush_server.settings import SettingError, read_integer, read_number
 
 
@@ -30,6 +31,7 @@ class ServeSettings:
     drain_quiet: float = 0.5
     drain_limit: float = 25.0
     backlog: int = 2048
+    multi_model: MultiModelSettings | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ServeSettings":
@@ -64,4 +66,5 @@ class ServeSettings:
             drain_quiet=number("SAGEBRUSH_DRAIN_QUIET_SECONDS", default=cls.drain_quiet),
             drain_limit=number("SAGEBRUSH_DRAIN_LIMIT_SECONDS", default=cls.drain_limit),
             backlog=read_integer(environment, name="SAGEBRUSH_BACKLOG", default=cls.backlog, minimum=1),
+            multi_model=read_multi_model(environment),
         )
