@@ -1,5 +1,7 @@
 """SageMaker's multi-model contract, spoken by a real server whose models are real folders."""
 
+import socket
+import struct
 import threading
 from urllib.parse import quote
 
@@ -7,6 +9,7 @@ import orjson
 import pytest
 
 from sagebrush_server.algorithms.linear_learner.model_file import LinearModel
+from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.models import loading
 from sagebrush_server.protocols.multi_model.cache import CacheLimits
@@ -15,7 +18,7 @@ from sagebrush_server.protocols.multi_model.settings import MultiModelSettings
 from sagebrush_server.settings import SettingError
 from sagebrush_server.training.packing import pack
 from tests.unit.server.conftest import tiny_model
-from tests.unit.server.wire import wait_until
+from tests.unit.server.wire import connect, post, read_reply, wait_until
 
 ROW = b"3,1,0"
 YES = b"0.9241418199787566,1\n"
@@ -253,3 +256,45 @@ def test_settings_must_be_read():
     assert str(settings.folder) == "/base/models"
     assert (settings.limits.bytes, settings.limits.count) == (3 * 2**19, 3)
     assert ServeSettings.from_environment({}).multi_model is None
+
+
+class Gate:
+    """A model of user code that answers when it may."""
+
+    algorithm = "inference.py"
+    fork_safe = True
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.release = threading.Event()
+
+    def respond(self, invocation: Invocation) -> Reply:
+        self.begun.set()
+        assert self.release.wait(10)
+        return Reply(b"done", content_type="text/plain")
+
+    def self_test(self) -> None:
+        pass
+
+
+def test_model_must_be_in_use_until_its_answers_are_there(start_many, monkeypatch):
+    """A model counts as used while requests wait for it, and no longer, also when their clients have gone."""
+    gate = Gate()
+    monkeypatch.setattr(loading, "load_model", lambda _: gate)
+    running = start_many()
+    many = running.server.application.invoke.__self__
+    first = connect(running.port)
+    first.sendall(post(ROW, "X-Amzn-SageMaker-Target-Model: a"))
+    assert gate.begun.wait(10)
+    second = connect(running.port)
+    second.sendall(post(ROW, "X-Amzn-SageMaker-Target-Model: a"))
+    wait_until(lambda: many.cache.find("a").in_flight == 2, about="both requests use the model")
+    # A reset, not an end of the client's side, behind which it might wait for its answer.
+    second.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    second.close()
+    wait_until(lambda: len(running.server.connections) == 1, about="the server knows that the second client has gone")
+    gate.release.set()
+    with first.makefile("rb") as stream:
+        assert read_reply(stream).body == b"done"
+    wait_until(lambda: many.cache.find("a").in_flight == 0, about="nobody uses the model")
+    first.close()
