@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -36,7 +36,7 @@ class Application:
     """Says what each request gets. Not ready until `serve_model`; not ready again after `start_draining`.
 
     `models` are those that are served, by name; `default` is the one that /invocations asks. Both change on the event
-    loop only, by `serve` and `drop`.
+    loop only, by `serve` and `drop`. `others_ready` tells whether the other workers, if any, can serve.
     """
 
     def __init__(self, *, default_accept: str, model_sha256: str) -> None:
@@ -44,6 +44,7 @@ class Application:
         self.models: dict[str, Served] = {}
         self.default: Served | None = None
         self.not_ready = "the model is being loaded"
+        self.others_ready: Callable[[], bool] = lambda: True
         self.heads = HeadMemory()
         self._asks: dict[tuple[Served, str, str, tuple[tuple[str, str], ...]], Ask] = {}
         self.routes = Routes()
@@ -148,6 +149,9 @@ class Application:
     def _ping(self, request: Request) -> Answer:  # noqa: ARG002 – what it asks is all in its path
         if self.not_ready:
             return Answer(503, body=orjson.dumps({"reason": self.not_ready}), headers=self._ping_headers)
+        if not self.others_ready():
+            body = orjson.dumps({"reason": "another worker is not ready"})
+            return Answer(503, body=body, headers=self._ping_headers)
         return Answer(200, body=b"{}", headers=self._ping_headers)
 
     def invocations(self, request: Request) -> Answer | Ask | Awaitable[Answer | Ask]:

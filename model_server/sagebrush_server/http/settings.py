@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sagebrush_server.codecs.responses import ENCODERS
+from sagebrush_server.cpus import usable_cpus
 from sagebrush_server.protocols.multi_model.settings import MultiModelSettings, read_multi_model
 from sagebrush_server.settings import SettingError, read_integer, read_number
 
@@ -16,6 +17,7 @@ class ServeSettings:
     port: int = 8080
     metrics_port: int = 9102
     bind_address: str = "0.0.0.0"  # noqa: S104 – a pod is reached from other pods
+    workers: int = 1
     endpoint_name: str = ""
     variant_name: str = "AllTraffic"
     model_sha256: str = ""
@@ -43,10 +45,13 @@ class ServeSettings:
         def number(name: str, *, default: float) -> float:
             return read_number(environment, name=name, default=default)
 
+        multi_model = read_multi_model(environment)
+        workers = usable_cpus() if multi_model is None else 1
         return cls(
             port=read_integer(environment, name="SAGEMAKER_BIND_TO_PORT", default=cls.port),
             metrics_port=read_integer(environment, name="SAGEBRUSH_METRICS_PORT", default=cls.metrics_port),
             bind_address=environment.get("SAGEBRUSH_BIND_ADDRESS", cls.bind_address),
+            workers=read_integer(environment, name="SAGEMAKER_MODEL_SERVER_WORKERS", default=workers, minimum=1),
             endpoint_name=environment.get("SAGEBRUSH_ENDPOINT_NAME", cls.endpoint_name),
             variant_name=environment.get("SAGEBRUSH_VARIANT_NAME", cls.variant_name),
             model_sha256=environment.get("SAGEBRUSH_MODEL_SHA256", cls.model_sha256),
@@ -66,5 +71,5 @@ class ServeSettings:
             drain_quiet=number("SAGEBRUSH_DRAIN_QUIET_SECONDS", default=cls.drain_quiet),
             drain_limit=number("SAGEBRUSH_DRAIN_LIMIT_SECONDS", default=cls.drain_limit),
             backlog=read_integer(environment, name="SAGEBRUSH_BACKLOG", default=cls.backlog, minimum=1),
-            multi_model=read_multi_model(environment),
+            multi_model=multi_model,
         )

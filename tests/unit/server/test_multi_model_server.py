@@ -244,15 +244,17 @@ def test_wrong_setting_must_be_refused_by_name(environment, said):
 
 def test_settings_must_be_read():
     """Folder and bounds come from the environment; without SAGEMAKER_MULTI_MODEL there are none."""
-    settings = ServeSettings.from_environment(
+    serve = ServeSettings.from_environment(
         {
             "SAGEMAKER_MULTI_MODEL": "true",
             "SAGEMAKER_BASE_DIR": "/base",
             "SAGEBRUSH_MODEL_CACHE_MB": "1.5",
             "SAGEBRUSH_MODEL_CACHE_COUNT": "3",
         }
-    ).multi_model
+    )
+    settings = serve.multi_model
     assert settings is not None
+    assert serve.workers == 1
     assert str(settings.folder) == "/base/models"
     assert (settings.limits.bytes, settings.limits.count) == (3 * 2**19, 3)
     assert ServeSettings.from_environment({}).multi_model is None
