@@ -18,6 +18,7 @@ from sagebrush_server.http.served import Served
 if TYPE_CHECKING:
     from sagebrush_server.algorithms.model import Model
     from sagebrush_server.algorithms.responder import Responder
+    from sagebrush_server.http.settings import ServeSettings
 
 _LOG = logging.getLogger(__name__)
 _CUSTOM_ATTRIBUTES: Final = b"x-amzn-sagemaker-custom-attributes"
@@ -39,8 +40,8 @@ class Application:
     loop only, by `serve` and `drop`. `others_ready` tells whether the other workers, if any, can serve.
     """
 
-    def __init__(self, *, default_accept: str, model_sha256: str) -> None:
-        self.default_accept = default_accept
+    def __init__(self, settings: "ServeSettings") -> None:
+        self.default_accept = settings.default_accept
         self.models: dict[str, Served] = {}
         self.default: Served | None = None
         self.not_ready = "the model is being loaded"
@@ -51,7 +52,14 @@ class Application:
         self.routes.add("GET", "/ping", function=self._ping)
         self.routes.add("POST", "/invocations", function=self.invocations)
         self.invoke: Function = self._ask_default
-        self._ping_headers = (("x-sagebrush-model-sha256", model_sha256),) if model_sha256 else ()
+        self.routes.add("GET", "/execution-parameters", function=self._execution_parameters)
+        sha256 = settings.model_sha256
+        self._ping_headers = (("x-sagebrush-model-sha256", sha256),) if sha256 else ()
+        self._batch = {
+            "MaxConcurrentTransforms": settings.max_concurrent_transforms,
+            "BatchStrategy": settings.batch_strategy,
+            "MaxPayloadInMB": settings.max_body_bytes // 2**20,
+        }
 
     def serve_model(self, model: "Model | Responder", *, name: str = "model") -> None:
         """Answer /invocations with `model` from now on, and be ready. Raises ValueError where its self-test fails."""
@@ -153,6 +161,10 @@ class Application:
             body = orjson.dumps({"reason": "another worker is not ready"})
             return Answer(503, body=body, headers=self._ping_headers)
         return Answer(200, body=b"{}", headers=self._ping_headers)
+
+    def _execution_parameters(self, request: Request) -> Answer:  # noqa: ARG002 – as above
+        """Tell a batch transform how to ask (SageMaker, "Use Your Own Inference Code with Batch Transform")."""
+        return Answer(200, body=orjson.dumps(self._batch))
 
     def invocations(self, request: Request) -> Answer | Ask | Awaitable[Answer | Ask]:
         """Answer as /invocations does."""

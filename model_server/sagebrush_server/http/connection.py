@@ -49,8 +49,9 @@ class Connection(asyncio.Protocol):
         age = server.settings.connection_max_age
         spread = random.uniform(1 - _MAX_AGE_SPREAD, 1 + _MAX_AGE_SPREAD)  # noqa: S311 – spreads load, guards nothing
         self._expires = 0.0 if server.draining else self._quiet_since + age * spread
+        self._access_log = server.access_log
         # Until then an answer may be written without a look at anything else.
-        self._carefree_until = self._expires
+        self._carefree_until = self._expires if self._access_log is None else 0.0
 
     # --- transport ---
 
@@ -186,7 +187,7 @@ class Connection(asyncio.Protocol):
             exchange = exchanges.popleft()
             closing = self._is_last()
             parts.append(self._bytes_of(exchange, closing=closing))
-            if exchange.counts:
+            if exchange.head is not None:
                 written.append(exchange)
         self._quiet_since = self._loop.time()
         if parts:
@@ -243,6 +244,9 @@ class Connection(asyncio.Protocol):
 
     def _account(self, written: list[Exchange]) -> None:
         counts = self._server.counts
+        if self._access_log is not None:
+            self._access_log.write(written)
+        written = [exchange for exchange in written if exchange.counts]
         for exchange in written:
             counts.responses.add(exchange.status)
         if self._paused_since is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sagebrush_server.counts import RequestCounts
+from sagebrush_server.http.access_log import AccessLog
 from sagebrush_server.http.application import Application
 from sagebrush_server.http.busy import BusyTime
 from sagebrush_server.http.connection import Connection
@@ -41,7 +42,8 @@ class Server:
     ) -> None:
         self.settings = settings
         self.loop = loop
-        self.application = Application(default_accept=settings.default_accept, model_sha256=settings.model_sha256)
+        self.access_log = AccessLog() if settings.access_log else None
+        self.application = Application(settings)
         add_protocols(self.application, settings=settings)
         self.counts = counts or RequestCounts()
         self.dispatcher = Dispatcher(settings, counts=self.counts, loop=loop)
