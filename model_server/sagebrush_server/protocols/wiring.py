@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from sagebrush_server.protocols.models_by_name import ModelsByName, OneModel
 from sagebrush_server.protocols.open_inference.routes import OpenInference
+from sagebrush_server.protocols.openapi.document import OpenApi
 from sagebrush_server.protocols.runtime_api.routes import RuntimeApi
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def add_protocols(application: "Application", *, settings: "ServeSettings") -> N
         variant_name=settings.variant_name,
         takes_target_model=settings.multi_model is not None,
     ).add_routes()
+    OpenApi(application, endpoint_name=settings.endpoint_name, many=settings.multi_model is not None).add_routes()
 
 
 def _models(application: "Application", *, settings: "ServeSettings") -> ModelsByName:
