@@ -81,7 +81,7 @@ class OpenInference:
         return self._models.ask(name, build=functools.partial(self._ask, request, name=name))
 
     def _ask(self, request: Request, *, served: "Served", name: str) -> Ask:
-        wanted = read_request(request.body, header_length=request.header(HEADER_LENGTH))
+        wanted = read_request(request.body, header_length=request.header(HEADER_LENGTH), model_name=name)
         if served.rows is None:
             return self._ask_code(request, wanted=wanted, served=served, name=name)
         signature = self._signature(served)

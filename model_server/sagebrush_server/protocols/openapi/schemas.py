@@ -81,8 +81,9 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         LogStreamArn=STRING,
     ),
     "InferenceRequest": an_object(
-        optional=("id", "parameters", "outputs"),
+        optional=("id", "model_name", "parameters", "outputs"),
         id=STRING,
+        model_name=STRING,
         parameters=_PARAMETERS,
         inputs={"type": "array", "minItems": 1, "items": _TENSOR},
         outputs=a_list(an_object(optional=("parameters",), name=STRING, parameters=_PARAMETERS)),
