@@ -76,8 +76,10 @@ class RequestReader:
         end = data.find(END) + len(END)
         if end < len(END):
             return data
+        parser = self._parser
         self._feed(data[:end])
-        self._lesson = data[:end] if self._head is not None and self._body_bytes == 0 else None
+        whole = self._parser is parser and self._head is not None and self._body_bytes == 0
+        self._lesson = data[:end] if whole else None
         return data[end:]
 
     def _feed(self, data: bytes) -> None:
