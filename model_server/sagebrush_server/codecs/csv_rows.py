@@ -7,11 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sagebrush_server.codecs.errors import bad_data
+from sagebrush_server.codecs.errors import RequestError, bad_data
 from sagebrush_server.codecs.fast_rows import TOGETHER_LIMIT, read_rows
-from sagebrush_server.codecs.rows import refuse_unless_finite, shown, wrong_width
+from sagebrush_server.codecs.rows import NUMBER, refuse_unless_finite, shown, wrong_width
 
-_NUMBER: Final = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_CELL: Final = rb"[ \t]*+" + NUMBER + rb"[ \t]*+"
+_NUMBER: Final = re.compile(NUMBER)
+_LINE: Final = re.compile(_CELL + rb"(?:," + _CELL + rb")*+")
 
 
 class CsvDecoder:
@@ -55,15 +57,17 @@ def _read_slowly(text: bytes, *, width: int, feature_dim: int | None) -> NDArray
         count = line.count(b",") + 1 if line.strip() else 0
         if count != width:
             raise wrong_width(count, row=number, expected=width, feature_dim=feature_dim)
-        rows.append([_read_cell(cell, row=number, column=column) for column, cell in enumerate(line.split(b","), 1)])
+        if not _LINE.fullmatch(line):
+            raise _fault(line, row=number)
+        rows.append(list(map(float, line.split(b","))))
     array = np.array(rows, dtype=np.float64)
     refuse_unless_finite(array)
     return array
 
 
-def _read_cell(cell: bytes, *, row: int, column: int) -> float:
-    cell = cell.strip(b" \t")
-    if _NUMBER.fullmatch(cell):
-        return float(cell)
+def _fault(line: bytes, *, row: int) -> RequestError:
+    """Name the first cell of a line that is no number."""
+    cells = (cell.strip(b" \t") for cell in line.split(b","))
+    column, cell = next((place, cell) for place, cell in enumerate(cells, start=1) if not _NUMBER.fullmatch(cell))
     hint = " (the data must come without a header line)" if row == 1 and cell[:1].isalpha() else ""
-    raise bad_data(f"row {row}, column {column}: {shown(cell)} is not a finite number{hint}")
+    return bad_data(f"row {row}, column {column}: {shown(cell)} is not a finite number{hint}")

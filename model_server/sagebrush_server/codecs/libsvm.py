@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 
 from sagebrush_server.algorithms.model import SparseRows
-from sagebrush_server.codecs.errors import bad_data
-from sagebrush_server.codecs.rows import compressed_rows, shown
+from sagebrush_server.codecs.errors import RequestError, bad_data
+from sagebrush_server.codecs.rows import NUMBER, compressed_rows, shown
 
-_NUMBER: Final = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_COLUMN: Final = re.compile(rb"\d{1,18}", re.ASCII)
+_NUMBER: Final = re.compile(NUMBER)
+_COLUMN: Final = re.compile(rb"\d{1,18}")
+_LINE: Final = re.compile(rb"\s*+(?:" + NUMBER + rb"(?![^\s])\s*+)?((?:\d{1,18}+:" + NUMBER + rb"(?![^\s])\s*+)*+)")
 
 
 def decode_libsvm(body: bytes, *, feature_dim: int | None) -> SparseRows:
@@ -23,37 +24,39 @@ def decode_libsvm(body: bytes, *, feature_dim: int | None) -> SparseRows:
     Where the model takes any width, the largest column says it. Raises RequestError (400) with row and column.
     """
     sizes: list[int] = []
-    columns: list[int] = []
-    values: list[float] = []
+    pairs: list[bytes] = []
     lines = body.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(lines, start=1):
-        cells = line.partition(b"#")[0].split()
-        if not cells:
-            raise bad_data(f"row {number} is empty; a row of zeros is a label alone, such as 0")
-        if b":" not in cells[0]:
-            _check_number(cells[0], where=f"row {number}, the label")
-            del cells[0]
-        sizes.append(len(cells))
-        for cell in cells:
-            column, value = _read_cell(cell, row=number)
-            columns.append(column)
-            values.append(value)
+        content = line.partition(b"#")[0]
+        match = _LINE.fullmatch(content)
+        if match is None or not content.strip():
+            raise _fault(content, row=number)
+        pairs.append(match[1])
+        sizes.append(match[1].count(b":"))
+    cells = b" ".join(pairs).replace(b":", b" ").split()
+    columns = np.array(list(map(int, cells[::2])), dtype=np.int64)
     return compressed_rows(
         sizes=np.array(sizes, dtype=np.int64),
-        columns=np.array(columns, dtype=np.int64),
-        values=np.array(values, dtype=np.float64),
-        width=feature_dim or max(columns, default=0) + 1,
+        columns=columns,
+        values=np.array(list(map(float, cells[1::2])), dtype=np.float64),
+        width=feature_dim or int(columns.max(initial=0)) + 1,
     )
 
 
-def _read_cell(cell: bytes, *, row: int) -> tuple[int, float]:
-    column, colon, value = cell.partition(b":")
-    if not colon or not _COLUMN.fullmatch(column):
-        raise bad_data(f"row {row}: {shown(cell)} is not column:value with a column counted from 0")
-    _check_number(value, where=f"row {row}, column {int(column) + 1} (number {int(column)} from 0)")
-    return int(column), float(value)
-
-
-def _check_number(cell: bytes, *, where: str) -> None:
-    if not _NUMBER.fullmatch(cell):
-        raise bad_data(f"{where}: {shown(cell)} is not a finite number")
+def _fault(line: bytes, *, row: int) -> RequestError:
+    """Name what is wrong with a line."""
+    cells = line.split()
+    if not cells:
+        return bad_data(f"row {row} is empty; a row of zeros is a label alone, such as 0")
+    if b":" not in cells[0]:
+        if not _NUMBER.fullmatch(cells[0]):
+            return bad_data(f"row {row}, the label: {shown(cells[0])} is not a finite number")
+        del cells[0]
+    for cell in cells:
+        column, colon, value = cell.partition(b":")
+        if not colon or not _COLUMN.fullmatch(column):
+            return bad_data(f"row {row}: {shown(cell)} is not column:value with a column counted from 0")
+        if not _NUMBER.fullmatch(value):
+            where = f"row {row}, column {int(column) + 1} (number {int(column)} from 0)"
+            return bad_data(f"{where}: {shown(value)} is not a finite number")
+    raise AssertionError("no cell is wrong")

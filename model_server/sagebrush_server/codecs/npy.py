@@ -75,6 +75,7 @@ def _header(content: bytes, *, where: str) -> tuple[Any, bool, tuple[int, ...], 
     return (*_description(content[start - size : start], where=where), start)
 
 
+@functools.lru_cache(maxsize=64)
 def _description(header: bytes, *, where: str) -> tuple[Any, bool, tuple[int, ...]]:
     """Read the header, a Python literal."""
     problem = bad_data(f"{where}: its header is no description of an array: {shown(header)}")

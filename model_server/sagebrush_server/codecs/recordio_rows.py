@@ -8,31 +8,63 @@ from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.codecs.errors import bad_data
-from sagebrush_server.codecs.recordio import VALUES, RecordError, Tensor, read_records
-from sagebrush_server.codecs.rows import compressed_rows, refuse_unless_finite, shown, wrong_width
+from sagebrush_server.codecs.recordio import (
+    VALUES,
+    RecordError,
+    Tensor,
+    parse_record,
+    read_payloads,
+    record_message,
+    tensor_message,
+)
+from sagebrush_server.codecs.rows import check_array, compressed_rows, refuse_unless_finite, shown, wrong_width
+from sagebrush_server.codecs.wire import WireError
 
 _LARGEST_KEY: Final = 2**63 - 1
 
 
 def decode_recordio(body: bytes, *, feature_dim: int | None) -> NDArray[np.float64] | SparseRows:
     """Return the rows of a body: of each record the feature `values`. Raises RequestError (400) with row and column."""
-    tensors = []
     try:
-        for number, record in enumerate(read_records(io.BytesIO(body)), start=1):
-            if record.features.keys() != {VALUES}:
-                raise bad_data(
-                    f"row {number} has the features {shown(', '.join(record.features))}; expected {VALUES!r}"
-                )
-            tensors.append(record.features[VALUES])
+        payloads = list(read_payloads(io.BytesIO(body)))
     except RecordError as problem:
         raise bad_data(f"record {problem.record}: {problem}") from None
-    if not tensors:
+    if not payloads:
         raise bad_data("the body holds no rows")
+    tensors = [_parse(payloads[0], number=1)]
+    rows = _alike(payloads, first=tensors[0])
+    if rows is not None:
+        return check_array(rows, feature_dim=feature_dim)
+    tensors += [_parse(payload, number=number) for number, payload in enumerate(payloads[1:], start=2)]
     for number, tensor in enumerate(tensors, start=1):
         if tensor.is_sparse != tensors[0].is_sparse:
             kinds = ("sparse", "dense") if tensor.is_sparse else ("dense", "sparse")
             raise bad_data(f"row {number} is {kinds[0]}, the rows before it are {kinds[1]}")
     return (_sparse if tensors[0].is_sparse else _dense)(tensors, feature_dim=feature_dim)
+
+
+def _parse(payload: bytes, *, number: int) -> Tensor:
+    try:
+        record = parse_record(payload)
+    except WireError as problem:
+        raise bad_data(f"record {number}: it is not an aialgs.data.Record: {problem}") from None
+    if record.features.keys() != {VALUES}:
+        raise bad_data(f"row {number} has the features {shown(', '.join(record.features))}; expected {VALUES!r}")
+    return record.features[VALUES]
+
+
+def _alike(payloads: list[bytes], *, first: Tensor) -> NDArray[np.generic] | None:
+    """Return the values of records that are the same but for them, as a writer makes them of dense rows; None for others."""
+    for dtype in (np.dtype("<f4"), np.dtype("<f8")):
+        with np.errstate(over="ignore"):
+            values = first.values.astype(dtype)
+        head = record_message(features={VALUES: tensor_message(values)}, label={})[: -values.nbytes or None]
+        size = len(head) + values.nbytes
+        if values.nbytes and all(len(payload) == size and payload.startswith(head) for payload in payloads):
+            return np.frombuffer(b"".join([payload[len(head) :] for payload in payloads]), dtype).reshape(
+                len(payloads), -1
+            )
+    return None
 
 
 def _dense(tensors: list[Tensor], *, feature_dim: int | None) -> NDArray[np.float64]:

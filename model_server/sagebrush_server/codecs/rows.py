@@ -12,6 +12,8 @@ from sagebrush_server.codecs.errors import RequestError, bad_data
 DENSE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes that sparse rows may take once they are made dense: 8 million values."""
 
+NUMBER: Final = rb"[+-]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d++)?+"
+"""A decimal number, as a pattern that never goes back: in text from outside, going back takes quadratic time."""
 TOO_LARGE: Final = "the number is too large for 64-bit floating point"
 
 _NUMBERS: Final = frozenset((int, float))

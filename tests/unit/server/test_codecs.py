@@ -1,6 +1,8 @@
 """Codecs: what is a row, what isn't, and that nothing else than a clean refusal ever comes out."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -286,3 +288,16 @@ def test_unsupported_content_type_must_say_what_is_supported(content_type, says)
 def test_supported_content_type_must_be_accepted(content_type):
     """Every type in the list, in any case, with the parameters that are honoured."""
     assert decoder_for(content_type).media_type == content_type.partition(";")[0].strip().lower()
+
+
+def test_documented_formats_must_be_those_there_are():
+    """docs/formats.md lists every media type that is read or written, and no other."""
+    text = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
+    requests, answers = (part.split("\n\n")[0] for part in text.split("| rows |", 1)[1].split("| Accept |", 1))
+    known = "[a-z]+/[a-z-]+"
+    assert {
+        media
+        for line in requests.splitlines()
+        for media in re.findall(f"`({known})`", line.split("|")[1:2].pop() if "|" in line else "")
+    } == set(BY_MEDIA_TYPE)
+    assert set(re.findall(rf"^\| `({known})`", answers, re.MULTILINE)) == set(ENCODERS)

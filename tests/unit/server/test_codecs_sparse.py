@@ -218,3 +218,31 @@ def test_recordio_must_read_dense_rows_and_ignore_labels():
     for width in (3, None):
         assert decode_recordio(body, feature_dim=width).tolist() == [[1, 2, 3], [4, 5, 6], [0.5, 1, 2]]
     assert "needs its shape" in refused(decode_recordio, record([1.0], keys=[1]), feature_dim=None)
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(width=32), min_size=2, max_size=2), min_size=1, max_size=4),
+    dtypes=st.lists(st.sampled_from(["<f4", "<f8", "<i4"]), min_size=4, max_size=4),
+    last=st.binary(max_size=12),
+)
+@settings(max_examples=60, deadline=None)
+def test_recordio_of_like_records_must_be_what_each_is(rows, dtypes, last):
+    """Records of one shape are read as one array: with the rows, and the refusals, that each has by itself."""
+    bodies = [
+        record(
+            np.nan_to_num(np.array(row)).clip(-9e5, 9e5).astype(dtype) if dtype == "<i4" else np.array(row, dtype=dtype)
+        )
+        for row, dtype in zip(rows, dtypes, strict=False)
+    ]
+    bodies.append(bodies[-1][: len(bodies[-1]) - len(last)] + last)
+    outcomes = []
+    for number, body in enumerate(bodies, start=1):
+        try:
+            outcomes.append(decode_recordio(body, feature_dim=2).tolist())
+        except RequestError as refusal:
+            outcomes.append(str(refusal).replace("row 1", f"row {number}").replace("record 1", f"record {number}"))
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if refusals:
+        assert refused(decode_recordio, b"".join(bodies), feature_dim=2) in refusals
+    else:
+        assert decode_recordio(b"".join(bodies), feature_dim=2).tolist() == [row for part in outcomes for row in part]
