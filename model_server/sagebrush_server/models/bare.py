@@ -49,7 +49,8 @@ class BareModel:
         """See `Model`. Raises RowError for the first row whose score isn't finite."""
         if isinstance(rows, SparseRows) and not self.takes_sparse:
             raise TypeError("sparse rows are made dense before they come here")
-        columns = self.score(rows)
+        with np.errstate(all="ignore"):  # what isn't finite is looked for below
+            columns = self.score(rows)
         for column in columns.values():
             if column.dtype.kind == "f" and not np.isfinite(column).all():
                 finite = np.isfinite(column).reshape(len(column), -1).all(axis=1)

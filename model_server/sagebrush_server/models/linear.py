@@ -30,9 +30,7 @@ _REGRESSORS: Final = frozenset(
     )
 )
 _WITH_PROBABILITIES: Final = frozenset(("LogisticRegression", "LogisticRegressionCV", "SGDClassifier"))
-_CLASSIFIERS: Final = _WITH_PROBABILITIES | frozenset(
-    ("LinearSVC", "PassiveAggressiveClassifier", "Perceptron", "RidgeClassifier", "RidgeClassifierCV")
-)
+_CLASSIFIERS: Final = _WITH_PROBABILITIES | frozenset(("LinearSVC", "PassiveAggressiveClassifier", "Perceptron"))
 
 
 def transform_of(step: Any) -> Transform | None:
