@@ -260,6 +260,47 @@ def test_settings_must_be_read():
     assert ServeSettings.from_environment({}).multi_model is None
 
 
+SCRIPT = """
+import helper
+
+def model_fn(model_dir):
+    return helper.ANSWER
+
+def transform_fn(model, body, content_type, accept):
+    return model, "text/csv"
+"""
+
+
+def write_script(folder, *, answer: str) -> None:
+    (folder / "code").mkdir(parents=True, exist_ok=True)
+    (folder / "code" / "inference.py").write_text(SCRIPT)
+    (folder / "code" / "helper.py").write_text(f"ANSWER = {answer}\n")
+
+
+def test_code_must_go_with_its_model(start_many, folder):
+    """A model with code of its own can come back, with other code too, after it was let go or could not be loaded."""
+    client = start_many().client()
+    write_script(folder / "code-a", answer="1 / 0")
+    refused = load(client, "a", folder / "code-a")
+    assert (refused.status, "ZeroDivisionError" in refused.json["error"]) == (400, True)
+    for answer in ("one", "another"):
+        write_script(folder / f"code-{answer}", answer=repr(answer))
+        assert load(client, "a", folder / f"code-{answer}").status == 200
+        assert invoke(client, "/models/a/invoke").body == answer.encode()
+        assert client.request("DELETE", "/models/a").status == 200
+
+
+def test_two_models_with_code_must_not_mix(start_many, folder):
+    """Python has one table of modules: the second model with code is refused, and the first goes on."""
+    client = start_many().client()
+    for name in ("one", "two"):
+        write_script(folder / f"code-{name}", answer=repr(name))
+    assert load(client, "one", folder / "code-one").status == 200
+    refused = load(client, "two", folder / "code-two")
+    assert (refused.status, "one process serves one model with code" in refused.json["error"]) == (400, True)
+    assert invoke(client, "/models/one/invoke").body == b"one"
+
+
 class Gate:
     """A model of user code that answers when it may."""
 

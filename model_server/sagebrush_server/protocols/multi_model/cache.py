@@ -162,11 +162,6 @@ class ModelCache(Generic[M]):
         self._told.pop(name, None)
         self._drop(self.find(name))
 
-    def close(self) -> None:
-        """Remove what was unpacked for the models that are loaded."""
-        for entry in (*self._loaded.values(), *self._leaving):
-            entry.opened.close()
-
     async def _load_one(self, name: str, *, source: ModelSource) -> LoadedModel[M]:
         async with self._one_load:
             entry = await self._loaded_from(source, name=name)
