@@ -1,7 +1,9 @@
-"""Clients that others wrote, against the server as a process: boto3, Triton's client, curl."""
+"""Clients that others wrote, against the server as a process: boto3, Triton's client, curl; and docs/serving.md."""
 
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ LINES = b"\n".join(orjson.dumps({"features": row}) for row in ROWS.tolist())
 SVM = "\n".join(
     "0 " + " ".join(f"{column}:{value}" for column, value in enumerate(row)) for row in ROWS.tolist()
 ).encode()
+
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+EXAMPLES = re.findall(r"^```(sh multi-model|sh|python)\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +267,34 @@ def test_curl_must_load_list_and_unload_models(many, base):
     assert (status, len(orjson.loads(told)["predictions"])) == (200, len(ROWS))
     assert curl(many, "/models/mine", "-X", "DELETE")[0] == 200
     assert curl(many, "/models/mine")[0] == 404
+
+
+# --- docs/serving.md ---
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_example_of_the_page_must_run(server, many, number):
+    """Every example that the page shows works as it stands, but for the port."""
+    kind, text = EXAMPLES[number]
+    port = many.port if kind == "sh multi-model" else server.port
+    assert "127.0.0.1:8080" in text
+    program = ["bash", "-e", "-c"] if kind.startswith("sh") else [sys.executable, "-c"]
+    command = [*program, text.replace(":8080", f":{port}")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_page_must_have_examples_of_every_protocol():
+    """The examples are found, so that the test above can't pass for want of any."""
+    text = "".join(text for _, text in EXAMPLES)
+    for part in (
+        "/invocations",
+        "invoke_endpoint(",
+        "response_stream(",
+        "/infer",
+        "tritonclient",
+        "openapi",
+        "/models",
+    ):
+        assert part in text
