@@ -12,6 +12,8 @@ from sagebrush_server.algorithms.linear_learner import evaluation
 from sagebrush_server.algorithms.linear_learner.candidates import choose_candidates
 from sagebrush_server.algorithms.linear_learner.evaluation import (
     BinaryTally,
+    MulticlassTally,
+    RegressionTally,
 )
 from sagebrush_server.algorithms.linear_learner.hyperparameters import read as read_hyperparameters
 from sagebrush_server.algorithms.linear_learner.losses import loss_and_gradient
