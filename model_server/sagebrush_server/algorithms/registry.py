@@ -40,6 +40,10 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
         train="sagebrush_server.algorithms.linear_learner.training:train",
         load="sagebrush_server.algorithms.linear_learner.prediction:load",
     ),
+    "xgboost": Algorithm(
+        train="sagebrush_server.algorithms.xgboost.training:train",
+        load="sagebrush_server.algorithms.xgboost.prediction:load",
+    ),
 }
 
 
