@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from sagebrush_server.algorithms.registry import MODEL_FILE
-from sagebrush_server.algorithms.xgboost.scores import plain_scores
+from sagebrush_server.algorithms.xgboost.scores import scorer
 
 if TYPE_CHECKING:
     from sagebrush_server.training.blocks import Block
@@ -29,7 +29,7 @@ def save(booster: Any, *, folder: Path, example: "Block") -> None:
         "booster": BOOSTER_FILE,
         "feature_dim": int(row.shape[1]),
         "self_test_row": row[0].tolist(),
-        "self_test_score": np.atleast_1d(plain_scores(booster, row)[0]).astype(np.float64).tolist(),
+        "self_test_score": np.atleast_1d(scorer(booster)(row)[0]).astype(np.float64).tolist(),
     }
     data = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     (folder / MODEL_FILE).write_bytes(data)

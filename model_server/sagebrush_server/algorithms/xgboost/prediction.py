@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 
 from sagebrush_server.algorithms.xgboost import model_file
-from sagebrush_server.algorithms.xgboost.scores import plain_scores
+from sagebrush_server.algorithms.xgboost.scores import scorer
 from sagebrush_server.models.bare import BareModel, Columns, Rows
 from sagebrush_server.models.settings import LoadingSettings, threads
 
-_MEDIA: Final = "score"
+_SCORE: Final = "score"
 
 
 def load(folder: Path, *, settings: LoadingSettings | None = None) -> BareModel:
@@ -30,8 +30,10 @@ def load(folder: Path, *, settings: LoadingSettings | None = None) -> BareModel:
         return xgboost_booster.booster_model(booster, settings=settings, example=row)
     booster.set_param({"nthread": threads()})
 
+    predict = scorer(booster)
+
     def score(rows: Rows) -> Columns:
-        return {_MEDIA: plain_scores(booster, rows)}
+        return {_SCORE: predict(rows)}
 
     expected = np.array(document["self_test_score"])
     return BareModel(
@@ -41,5 +43,5 @@ def load(folder: Path, *, settings: LoadingSettings | None = None) -> BareModel:
         takes_sparse=True,
         fork_safe=False,  # OpenMP
         examples=row,
-        expected={_MEDIA: expected if len(expected) == 1 else expected[np.newaxis]},
+        expected={_SCORE: expected if len(expected) == 1 else expected[np.newaxis]},
     )

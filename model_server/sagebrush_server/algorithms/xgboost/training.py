@@ -130,7 +130,9 @@ def _boost(
     if settings["early_stopping_rounds"] is not None:
         callbacks.append(
             xgboost.callback.EarlyStopping(
-                settings["early_stopping_rounds"], data_name="validation", save_best=settings["booster"] != "gblinear"
+                rounds=settings["early_stopping_rounds"],
+                data_name="validation",
+                save_best=settings["booster"] != "gblinear",
             )
         )
     history: dict[str, dict[str, list[float]]] = {}
