@@ -15,6 +15,8 @@ from sagebrush_server.training.job import TrainingInput
 
 Array = NDArray[np.float64]
 
+_EXAMPLES_AT_ONCE: Final = 8192
+
 _OPTIONAL_CHANNELS: Final = ("validation", "test")
 
 
@@ -80,8 +82,8 @@ class Prepared:
         """Features a row."""
         return len(self.normalisation.offset)
 
-    def examples(self, channel: str, *, rows: int | None = None, seed: int | None = None) -> Iterator[Examples]:
-        """Pass over this host's rows of a channel (see `RowSource.blocks`)."""
+    def examples(self, channel: str, *, rows: int = _EXAMPLES_AT_ONCE, seed: int | None = None) -> Iterator[Examples]:
+        """Pass over this host's rows of a channel in blocks (see `RowSource.blocks`)."""
         for block in self.sources[channel].blocks(rows, seed=seed):
             yield self.normalise(block)
 
