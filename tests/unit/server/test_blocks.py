@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sagebrush_server.algorithms.model import SparseRows
+from sagebrush_server.codecs.recordio import write_rows
 from sagebrush_server.errors import ClientError
 from sagebrush_server.training import blocks
 from sagebrush_server.training.blocks import open_rows
 from sagebrush_server.training.formats import base, lines
+from sagebrush_server.training.formats.recordio_rows import RecordioFormat
 from sagebrush_server.training.job import Channel
 
 
@@ -223,6 +226,73 @@ def write_table(path, table, *, kind):
 
     columns = pa.table({f"c{i}": column for i, column in enumerate(table.T)})
     parquet.write_table(columns, path, row_group_size=20)
+
+
+def write_records(path, features, labels=None):
+    with path.open("wb") as file:
+        write_rows(file, features=features, labels=labels)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_recordio_must_be_read_as_it_was_written(channel, tmp_path, dtype, labelled, monkeypatch):
+    """Dense records of every number type, read at once or one by one, give the writer's values."""
+    monkeypatch.setattr(RecordioFormat.__init__, "__defaults__", (300,))
+    table = (np.random.default_rng(0).normal(size=(40, 5)) * 100).astype(dtype)
+    table[0] = 0
+    write_records(tmp_path / "a", table, np.arange(40).astype(np.float32) if labelled else None)
+    train = channel({}, content_type="application/x-recordio-protobuf", record_wrapper="RecordIO")
+    found = list(open_rows(train, label=labelled, keep_bytes=0).blocks(7))
+    assert np.array_equal(np.concatenate([block.features for block in found]), table)
+    if labelled:
+        assert np.concatenate([block.labels for block in found]).tolist() == list(range(40))
+    else:
+        assert found[0].labels is None
+        with pytest.raises(ClientError, match="the rows have no label"):
+            list(open_rows(train, label=True).blocks())
+    assert open_rows(channel({}, content_type=""), label=False).width == 5
+
+
+def test_recordio_must_be_quick_where_records_are_alike(tmp_path, monkeypatch):
+    """Dense float records, SageMaker's own form, never take the way record by record."""
+    write_records(tmp_path / "a", np.zeros((9, 3), dtype=np.float32), np.zeros(9, dtype=np.float32))
+    monkeypatch.setattr(RecordioFormat, "_read_each", None)
+    source = open_rows(Channel("train", tmp_path, content_type="application/x-recordio-protobuf"), label=True)
+    assert source.count == 9
+
+
+def test_recordio_must_read_sparse_rows(channel, tmp_path):
+    """Keys and shape become sparse rows of the shape's width."""
+    rows = SparseRows(np.array([0, 2, 2, 3]), np.array([1, 6, 0]), np.array([1.5, 2.0, 3.0]), 9)
+    write_records(tmp_path / "a", rows, np.array([0.0, 1, 1], dtype=np.float32))
+    source = open_rows(channel({}, content_type="application/x-recordio-protobuf"), label=True)
+    (block,) = source.blocks()
+    expected = np.zeros((3, 9))
+    expected[0, 1], expected[0, 6], expected[2, 0] = 1.5, 2, 3
+    assert np.array_equal(block.features.toarray(), expected)
+    assert block.labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda data: data[:-3], "record 30: it is cut short"),
+        (lambda data: b"nonsense" + data[8:], "record 1 does not start with RecordIO's mark"),
+        (lambda data: b"", "a is empty"),
+        (
+            lambda data: data.replace(np.float32(29).tobytes(), np.float32(np.inf).tobytes()),
+            "record 30: it has a value",
+        ),
+    ],
+)
+def test_recordio_must_be_refused_by_file_and_record(channel, tmp_path, damage, says, monkeypatch):
+    """The user learns which record to mend."""
+    monkeypatch.setattr(RecordioFormat.__init__, "__defaults__", (300,))
+    write_records(tmp_path / "a", np.arange(30, dtype=np.float32).reshape(30, 1), np.zeros(30, dtype=np.float32))
+    train = channel({"a": damage((tmp_path / "a").read_bytes())}, content_type="application/x-recordio-protobuf")
+    with pytest.raises(ClientError) as caught:
+        list(open_rows(train, label=True).blocks())
+    assert says in str(caught.value)
 
 
 def test_pickled_and_odd_arrays_must_be_refused(channel, tmp_path):

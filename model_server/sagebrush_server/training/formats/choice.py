@@ -18,6 +18,7 @@ PARQUET: Final = "application/x-parquet"
 _FORMATS: Final[Mapping[str, str]] = {
     CSV: "csv_rows:CsvFormat",
     LIBSVM: "libsvm_rows:LibsvmFormat",
+    RECORDIO: "recordio_rows:RecordioFormat",
     NPY: "npy_rows:NpyFormat",
     PARQUET: "parquet_rows:ParquetFormat",
 }
