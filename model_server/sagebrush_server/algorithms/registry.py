@@ -40,6 +40,26 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
         train="sagebrush_server.algorithms.linear_learner.training:train",
         load="sagebrush_server.algorithms.linear_learner.prediction:load",
     ),
+    "kmeans": Algorithm(
+        train="sagebrush_server.algorithms.kmeans.training:train",
+        load="sagebrush_server.algorithms.kmeans.prediction:load",
+    ),
+    "pca": Algorithm(
+        train="sagebrush_server.algorithms.pca.training:train",
+        load="sagebrush_server.algorithms.pca.prediction:load",
+    ),
+    "random-cut-forest": Algorithm(
+        train="sagebrush_server.algorithms.random_cut_forest.training:train",
+        load="sagebrush_server.algorithms.random_cut_forest.prediction:load",
+    ),
+    "knn": Algorithm(
+        train="sagebrush_server.algorithms.knn.training:train",
+        load="sagebrush_server.algorithms.knn.prediction:load",
+    ),
+    "factorization-machines": Algorithm(
+        train="sagebrush_server.algorithms.factorization_machines.training:train",
+        load="sagebrush_server.algorithms.factorization_machines.prediction:load",
+    ),
 }
 
 

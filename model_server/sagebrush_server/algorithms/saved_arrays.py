@@ -136,9 +136,7 @@ def read_saved(folder: Path, *, algorithm: str) -> SavedModel:
     rows = cast("Array", _read_array(folder, "self_test_rows"))
     if rows.ndim != 2 or len(rows) == 0:
         raise ValueError("there are no self-test rows")
-    answers = {
-        name: cast("Array", _read_array(folder, f"self_test_{name}")) for name in document["self_test_columns"]
-    }
+    answers = {name: cast("Array", _read_array(folder, f"self_test_{name}")) for name in document["self_test_columns"]}
     return SavedModel(document, arrays, SelfTest(rows, answers))
 
 

@@ -5,6 +5,7 @@ COSINE 1 minus the cosine. Equal distances are told apart by the order of the po
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -41,7 +42,6 @@ class Metric:
     def __init__(self, name: str, *, points: Array) -> None:
         self.name = name
         self.points = _unit(points) if name == "COSINE" else points
-        self._quick = Points(points) if name == "L2" else None
         self._largest = float(np.sqrt(np.einsum("ij,ij->i", self.points, self.points).max()))
 
     def prepare(self, rows: Array) -> Array:
@@ -50,9 +50,13 @@ class Metric:
 
     def quick(self, rows: Array) -> Array:
         """Return n×m values that order points as the distances do, but for rounding."""
-        if self._quick is not None:
-            return self._quick.squared_distances(rows)
+        if self.name == "L2":
+            return self._around.squared_distances(rows)
         return np.asarray(-(rows @ self.points.T))
+
+    @cached_property
+    def _around(self) -> Points:
+        return Points(self.points)
 
     def slack(self, rows: Array) -> Array:
         """Return by how much a quick value of each row may be wrong."""
@@ -66,7 +70,7 @@ class Metric:
             apart = points - row
             return np.asarray(np.sqrt((apart * apart).sum(axis=1)))
         products = (points * row).sum(axis=1)
-        return 1.0 - products if self.name == "COSINE" else -products
+        return np.asarray(1.0 - products if self.name == "COSINE" else -products)
 
 
 class FlatIndex:
@@ -91,32 +95,42 @@ class FlatIndex:
         return Neighbours(index, distance)
 
 
-class ListIndex:
-    """Points in lists around centres (an inverted file): a row is compared with the points of the nearest lists.
+class Lists:
+    """Points in lists around centres (an inverted file): the ones worth a look are in the nearest lists.
 
     `order` holds the points' numbers list by list; list i is `order[starts[i]:starts[i + 1]]`. The square root of the
-    number of lists (rounded up) are searched, and more until k points were found.
+    number of lists (rounded up) are looked at, and more until k points were found.
     """
 
-    def __init__(self, metric: Metric, *, centres: Array, order: Integers, starts: Integers) -> None:
-        self._metric, self._order, self._starts = metric, order, starts
-        self._centres = Points(centres)
+    def __init__(self, centres: Array, *, order: Integers, starts: Integers) -> None:
+        self._centres, self._order, self._starts = Points(centres), order, starts
         self._probes = int(np.ceil(np.sqrt(len(centres))))
+
+    def near(self, row: Array, *, k: int) -> list[tuple[Array, Integers]]:
+        """Return the centre and the points of each list to look at for a row of d values."""
+        nearest = np.argsort(self._centres.squared_distances(row[np.newaxis])[0], kind="stable")
+        found = np.cumsum(self._starts[nearest + 1] - self._starts[nearest])
+        needed = max(self._probes, int(np.searchsorted(found, k)) + 1)
+        return [
+            (self._centres.points[one], self._order[self._starts[one] : self._starts[one + 1]])
+            for one in nearest[:needed]
+        ]
+
+
+class ListIndex:
+    """Compares with the points of the nearest lists."""
+
+    def __init__(self, metric: Metric, *, lists: Lists) -> None:
+        self._metric, self._lists = metric, lists
 
     def search(self, rows: Array, *, k: int) -> Neighbours:
         """See `Index`."""
         rows = self._metric.prepare(rows)
         index, distance = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
-        for row, lists in enumerate(np.argsort(self._centres.squared_distances(rows), axis=1, kind="stable")):
-            among = self._members(lists, k=k)
-            index[row], distance[row] = _nearest(self._metric, rows[row], among=among, k=k)
+        for number, row in enumerate(rows):
+            among = np.sort(np.concatenate([points for _, points in self._lists.near(row, k=k)]))
+            index[number], distance[number] = _nearest(self._metric, row, among=among, k=k)
         return Neighbours(index, distance)
-
-    def _members(self, lists: Integers, *, k: int) -> Integers:
-        lengths = np.cumsum(self._starts[lists + 1] - self._starts[lists])
-        needed = max(self._probes, int(np.searchsorted(lengths, k)) + 1)
-        members = [self._order[self._starts[one] : self._starts[one + 1]] for one in lists[:needed]]
-        return np.sort(np.concatenate(members))
 
 
 def _nearest(metric: Metric, row: Array, *, among: Integers, k: int) -> tuple[Integers, Array]:
@@ -131,4 +145,4 @@ def _nearest(metric: Metric, row: Array, *, among: Integers, k: int) -> tuple[In
 def _unit(rows: Array) -> Array:
     """Scale rows to length 1; a row of zeros stays, at distance 1 from everything."""
     length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))

@@ -7,9 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.knn.hyperparameters import INDEXES, METRICS, PREDICTORS, REDUCTIONS
-from sagebrush_server.algorithms.knn.index import FlatIndex, Index, ListIndex, Metric
+from sagebrush_server.algorithms.knn.index import FlatIndex, Index, ListIndex, Lists, Metric
 from sagebrush_server.algorithms.knn.quantised import QuantisedIndex
-from sagebrush_server.algorithms.knn.reduction import HadamardProjection, Reduction, SignProjection, padded_width, unchanged
+from sagebrush_server.algorithms.knn.reduction import (
+    HadamardProjection,
+    Reduction,
+    SignProjection,
+    padded_width,
+    unchanged,
+)
 from sagebrush_server.algorithms.model import Predictions, RowError, SparseRows
 from sagebrush_server.algorithms.saved_arrays import SavedModel, SavedPredictor, read_saved
 
@@ -33,7 +39,7 @@ class NeighboursPredictor(SavedPredictor):
         self._classes: Array | None = None
         if saved.word("predictor_type", among=PREDICTORS) == "classifier":
             self._classes, self._codes = np.unique(self._labels, return_inverse=True)
-        self._reduce = _reduction(saved)
+        self._reduce = reduction_of(saved)
         self._index = _index(saved, points=points)
 
     def predict(self, rows: Array | SparseRows) -> Predictions:
@@ -59,7 +65,8 @@ class NeighboursPredictor(SavedPredictor):
         return np.asarray(self._classes[winners])
 
 
-def _reduction(saved: SavedModel) -> Reduction:
+def reduction_of(saved: SavedModel) -> Reduction:
+    """Return the projection that the model's rows go through first. Raises ValueError for arrays that don't fit."""
     kind = saved.word("dimension_reduction_type", among=("none", *REDUCTIONS))
     if kind == "none":
         return unchanged
@@ -75,21 +82,25 @@ def _index(saved: SavedModel, *, points: int) -> Index:
     width = saved.count("index_width")
     if kind == "faiss.Flat":
         return FlatIndex(_metric(saved, points=points, width=width))
-    lists = saved.count("lists")
-    centres = saved.array("centres", lists, width)
-    order = saved.integers("order", points, below=points)
-    starts = saved.integers("starts", lists + 1, below=points + 1)
+    parts = saved.count("faiss_index_pq_m") if kind == "faiss.IVFPQ" else 1
+    lists = _lists(saved, points=points, width=-(-width // parts) * parts)
+    if kind == "faiss.IVFFlat":
+        return ListIndex(_metric(saved, points=points, width=width), lists=lists)
+    # Padded with zeros to a multiple of the number of parts.
+    books = saved.array("codebooks", parts, None, -(-width // parts))
+    codes = saved.codes("codes", points, parts)
+    if int(codes.max()) >= books.shape[1]:
+        raise ValueError("codes holds a number that the codebooks don't have")
+    return QuantisedIndex(lists, books=books, codes=codes)
+
+
+def _lists(saved: SavedModel, *, points: int, width: int) -> Lists:
+    count = saved.count("lists")
+    starts = saved.integers("starts", count + 1, below=points + 1)
     if starts[0] != 0 or starts[-1] != points or (np.diff(starts) < 0).any():
         raise ValueError("starts doesn't cut the points into lists")
-    if kind == "faiss.IVFFlat":
-        metric = _metric(saved, points=points, width=width)
-        return ListIndex(metric, centres=centres, order=order, starts=starts)
-    parts = saved.count("faiss_index_pq_m")
-    books = saved.array("codebooks", parts, None, width // parts)
-    codes = saved.codes("codes", points, parts)
-    if width % parts or int(codes.max()) >= books.shape[1]:
-        raise ValueError("codes holds a number that the codebooks don't have")
-    return QuantisedIndex(centres=centres, order=order, starts=starts, books=books, codes=codes)
+    order = saved.integers("order", points, below=points)
+    return Lists(saved.array("centres", count, width), order=order, starts=starts)
 
 
 def _metric(saved: SavedModel, *, points: int, width: int) -> Metric:

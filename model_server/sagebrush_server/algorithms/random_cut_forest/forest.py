@@ -70,9 +70,9 @@ class Forest:
         with np.errstate(over="ignore", invalid="ignore"):
             while len(node):
                 values = rows[row]
-                outside = (
-                    np.maximum(self.low[node] - values, 0.0) + np.maximum(values - self.high[node], 0.0)
-                ).sum(axis=1)
+                outside = (np.maximum(self.low[node] - values, 0.0) + np.maximum(values - self.high[node], 0.0)).sum(
+                    axis=1
+                )
                 apart = np.divide(outside, outside + self.spread[node], out=np.zeros(len(node)), where=outside > 0)
                 expected[place] += chance * apart / (depth + 1)
                 chance = chance * (1.0 - apart)
@@ -140,7 +140,9 @@ def _cut(points: Array, *, counts: Integers, rng: np.random.Generator) -> _Level
         edges = np.cumsum(high - low, axis=1)
     total = edges[:, -1]
     if not np.isfinite(total).all():
-        raise ClientError("channel train: values are too large for a distance in 64-bit floating point; scale them down")
+        raise ClientError(
+            "channel train: values are too large for a distance in 64-bit floating point; scale them down"
+        )
     inner = total > 0
     nodes = np.arange(len(counts))
     # Below the total even where rounding would reach it, so that a side of length 0 is never chosen.
