@@ -83,22 +83,16 @@ def test_lloyds_method_must_end_where_scikit_learns_does():
 
 
 def test_the_best_of_several_starts_must_win():
-    """More trials are never worse than the first of them."""
-    points = blobs(200)
-    losses = [
-        best_of(
-            points,
-            weights=np.ones(200),
-            count=4,
-            method="random",
-            trials=trials,
-            max_iterations=300,
-            tolerance=1e-4,
-            rng=np.random.default_rng(8),
-        ).loss
-        for trials in (1, 10)
-    ]
-    assert losses[1] < losses[0]
+    """Over ten seeds, trials beside the first one never do harm and are worth something."""
+
+    def losses(trials):
+        rest = {"count": 4, "method": "random", "trials": trials, "max_iterations": 300, "tolerance": 1e-4}
+        points = blobs(200)
+        runs = (best_of(points, weights=np.ones(200), rng=np.random.default_rng(seed), **rest) for seed in range(10))
+        return np.array([run.loss for run in runs])
+
+    assert (losses(10) <= losses(1)).all()
+    assert losses(10).sum() < losses(1).sum()
 
 
 def test_lloyds_method_must_give_idle_centres_work():
