@@ -78,7 +78,11 @@ class Optimiser:
         return self._parts["factors"].values
 
     def step(self, rows: "csr_matrix", *, labels: Array) -> Array:
-        """Learn from n sparse rows and return their outputs before that."""
+        """Learn from n sparse rows and return their outputs before that, infinite or NaN where training diverges."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._step(rows, labels=labels)
+
+    def _step(self, rows: "csr_matrix", *, labels: Array) -> Array:
         touched, inverse = np.unique(rows.indices, return_inverse=True)
         # The same rows with the columns that occur in them alone.
         narrow = type(rows)((rows.data, inverse, rows.indptr), shape=(rows.shape[0], max(len(touched), 1)))
