@@ -13,7 +13,7 @@ from sagebrush_server.algorithms.factorization_machines import hyperparameters
 from sagebrush_server.algorithms.factorization_machines.machine import Machine
 from sagebrush_server.algorithms.factorization_machines.optimiser import Optimiser, start
 from sagebrush_server.algorithms.factorization_machines.prediction import MachinePredictor, load
-from sagebrush_server.algorithms.factorization_machines.training import quality, train
+from sagebrush_server.algorithms.factorization_machines.training import Tally, train
 from sagebrush_server.algorithms.model import RowError, SparseRows
 from sagebrush_server.codecs.negotiation import encoder_for
 from sagebrush_server.codecs.recordio import write_rows
@@ -177,8 +177,14 @@ def test_starts_must_be_as_asked(method, holds):
 
 
 LEARNING = {
-    **{"num_factors": 4, "epochs": 40, "mini_batch_size": 100, "factors_lr": 0.02, "linear_lr": 0.02},
-    **{"factors_init_sigma": 0.1, "factors_wd": 0.0001, "linear_wd": 0.0001},
+    "num_factors": 4,
+    "epochs": 40,
+    "mini_batch_size": 100,
+    "factors_lr": 0.02,
+    "linear_lr": 0.02,
+    "factors_init_sigma": 0.1,
+    "factors_wd": 0.0001,
+    "linear_wd": 0.0001,
 }
 
 
@@ -269,7 +275,7 @@ def test_hyperparameters_that_contradict_must_be_refused(changes, says):
 def test_csv_must_be_refused(tmp_path):
     """As SageMaker: the data of factorization machines is sparse, and what can be read is named."""
     channel = write_csv(tmp_path, "train", np.eye(4), labels=np.ones(4))
-    with pytest.raises(ClientError, match="can't be trained on text/csv.*use application/x-recordio-protobuf"):
+    with pytest.raises(ClientError, match=r"can't be trained on text/csv.*use application/x-recordio-protobuf"):
         train(job_of(tmp_path, [channel], **REQUIRED))
 
 
@@ -308,6 +314,9 @@ def test_training_must_be_repeatable_and_stop_when_told(tmp_path):
     assert load(stopped.model_folder).saved.arrays["factors"].tolist() != found[0]
 
 
-def test_quality_must_stand_labels_of_one_kind():
+def test_metrics_must_stand_labels_of_one_kind():
     """Where no label is positive and none is predicted, F1 is 0, not a division by 0."""
-    assert quality(np.full(3, -5.0), truth=np.zeros(3), kind="binary_classifier")["binary_f_beta"] == 0.0
+    tally = Tally("binary_classifier")
+    tally.add(np.full(3, -5.0), truth=np.zeros(3))
+    assert tally.values()["binary_f_beta"] == 0.0
+    assert tally.values()["binary_classification_accuracy"] == 1.0

@@ -13,6 +13,7 @@ from sagebrush_server.algorithms.kmeans.training import Centres, train
 from sagebrush_server.algorithms.model import RowError
 from sagebrush_server.codecs.negotiation import encoder_for
 from sagebrush_server.errors import ClientError
+from sagebrush_server.training.collective import Collective
 from tests.unit.server.algorithm_jobs import job_of, reported, saved, write_csv
 
 SEVERAL = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
@@ -116,8 +117,8 @@ def test_earlier_rows_must_weigh_less_with_a_half_life():
     """Without a half-life a centre is the mean of all its rows; with one, rows of one half-life ago count half."""
     for half_life, expected in ((0, 1.0), (2, 4 / 3)):
         centres = Centres(np.zeros((1, 1)), np.zeros(1))
-        centres.move(np.zeros((2, 1)), half_life=half_life)
-        centres.move(np.full((2, 1), 2.0), half_life=half_life)
+        centres.move(np.zeros((2, 1)), half_life=half_life, collective=Collective())
+        centres.move(np.full((2, 1), 2.0), half_life=half_life, collective=Collective())
         assert centres.places[0, 0] == pytest.approx(expected)
 
 

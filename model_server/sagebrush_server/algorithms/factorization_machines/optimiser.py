@@ -14,6 +14,8 @@ from sagebrush_server.algorithms.factorization_machines.machine import logistic
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+    from sagebrush_server.training.collective import Collective
+
 Array = NDArray[np.float64]
 
 _FIRST_DECAY: Final = 0.9
@@ -76,6 +78,11 @@ class Optimiser:
     def factors(self) -> Array:
         """The factors of each feature (d×k)."""
         return self._parts["factors"].values
+
+    def agree(self, collective: "Collective", *, rows: float) -> None:
+        """Take the mean of the hosts' parameters, each weighted with the number of its rows."""
+        for part in self._parts.values():
+            part.values = collective.mean(part.values, weight=rows)
 
     def step(self, rows: "csr_matrix", *, labels: Array) -> Array:
         """Learn from n sparse rows and return their outputs before that, infinite or NaN where training diverges."""

@@ -12,7 +12,8 @@ from sagebrush_server.algorithms.model import Predictions, RowError, SparseRows
 from sagebrush_server.algorithms.saved_arrays import SavedModel, SavedPredictor, read_saved
 
 ALGORITHM: Final = "factorization-machines"
-_THRESHOLD: Final = 0.5
+THRESHOLD: Final = 0.5
+"""The score from which on a row is labelled 1."""
 
 
 class MachinePredictor(SavedPredictor):
@@ -43,7 +44,7 @@ class MachinePredictor(SavedPredictor):
             raise RowError("the values are too large for the model to score", row=int(np.flatnonzero(~finite)[0]))
         if not self._binary:
             return Predictions({"score": scores})
-        return Predictions({"score": scores, "predicted_label": (scores >= _THRESHOLD).astype(np.int64)})
+        return Predictions({"score": scores, "predicted_label": (scores >= THRESHOLD).astype(np.int64)})
 
 
 def load(folder: Path) -> MachinePredictor:

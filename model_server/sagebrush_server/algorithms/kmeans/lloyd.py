@@ -91,7 +91,8 @@ def sums_by_centre(rows: Array, *, index: NDArray[np.int64], count: int) -> Arra
     order = np.argsort(index, kind="stable")
     owners, starts = np.unique(index[order], return_index=True)
     sums = np.zeros((count, rows.shape[1]))
-    sums[owners] = np.add.reduceat(rows[order], starts, axis=0)
+    if len(owners):
+        sums[owners] = np.add.reduceat(rows[order], starts, axis=0)
     return sums
 
 

@@ -15,17 +15,19 @@ from sagebrush_server.algorithms.kmeans import hyperparameters
 from sagebrush_server.algorithms.kmeans.lloyd import best_of, initial_centres, sums_by_centre
 from sagebrush_server.algorithms.kmeans.prediction import ALGORITHM, KMeansPredictor
 from sagebrush_server.algorithms.nearest import Points
-from sagebrush_server.algorithms.reservoir import Reservoir
 from sagebrush_server.algorithms.saved_arrays import SavedModel, SelfTest
 from sagebrush_server.algorithms.training_rows import (
     SELF_TEST_ROWS,
     dense,
+    in_step,
     open_channels,
-    refuse_several_hosts,
+    sample_together,
+    stopped_anywhere,
     until_stopped,
 )
 from sagebrush_server.errors import ClientError
 from sagebrush_server.training.blocks import RowSource
+from sagebrush_server.training.collective import Collective, together
 from sagebrush_server.training.job import TrainingInput
 
 _LOG = logging.getLogger(__name__)
@@ -42,90 +44,117 @@ class Centres:
     places: Array
     weights: Array
 
-    def move(self, rows: Array, *, half_life: int) -> Array:
-        """Take n×d rows into account and return their squared distances to the nearest centres before that.
+    def move(self, rows: Array, *, half_life: int, collective: Collective) -> Array:
+        """Take this host's n×d rows (n may be 0) and the other hosts' into account.
 
         A centre becomes the weighted mean of itself and its new rows. With a half-life the weights of all earlier rows
-        halve for every `half_life` rows that come.
+        halve for every `half_life` rows that come. Returned are the number of rows of all hosts and the sum of their
+        squared distances to the nearest centres before that.
         """
+        count = len(self.places)
         index, squared = Points(self.places).nearest(rows)
         if not np.isfinite(squared).all():
             raise ClientError(
                 "channel train: values are too large for a distance in 64-bit floating point; scale them down"
             )
+        counts = np.bincount(index, minlength=count).astype(np.float64)
+        sums = sums_by_centre(rows, index=index, count=count)
+        seen = collective.sum(np.array([float(len(rows)), float(squared.sum())]))
+        counts, sums = collective.sum(counts), collective.sum(sums)
         if half_life:
-            self.weights *= 0.5 ** (len(rows) / half_life)
-        counts = np.bincount(index, minlength=len(self.places)).astype(np.float64)
-        sums = sums_by_centre(rows, index=index, count=len(self.places))
+            self.weights *= 0.5 ** (seen[0] / half_life)
         total = self.weights + counts
         moved = counts > 0
         self.places[moved] += (sums[moved] - counts[moved, np.newaxis] * self.places[moved]) / total[moved, np.newaxis]
         self.weights = total
-        return squared
+        return seen
 
 
 def train(job: TrainingInput) -> None:
     """Train on `train`, measure on `test` where given, and save the model.
 
-    After SIGTERM what is learned from the rows read so far is saved. Raises ClientError for what the user can mend.
+    Several hosts add up what each mini-batch says of the centres, so that all have the same ones. After SIGTERM what is
+    learned from the rows read so far is saved. Raises ClientError for what the user can mend.
     """
-    refuse_several_hosts(job, algorithm=ALGORITHM)
     settings = hyperparameters.read(job.hyperparameters)
-    sources = open_channels(
-        job, algorithm=ALGORITHM, labelled={"train": False, "test": False}, feature_dim=settings["feature_dim"]
-    )
-    rng = np.random.default_rng(job.seed)
-    sample = _sample(job, source=sources["train"], settings=settings, rng=rng)
-    centres = _start(sample, settings=settings, rng=rng)
-    for epoch in range(1, settings["epochs"] + 1):
-        if job.stop.is_set():
-            job.cut_short.set()
-            break
-        _run_epoch(job, source=sources["train"], centres=centres, settings=settings, epoch=epoch)
-    final = _reduce(centres, settings=settings, rng=rng)
-    model = _finish(final, rows=sample[:SELF_TEST_ROWS])
-    if "test" in sources:
-        _report(job, channel="test", source=sources["test"], model=model, settings=settings)
+    with together(job) as collective:
+        sources = open_channels(
+            job,
+            algorithm=ALGORITHM,
+            labelled={"train": False, "test": False},
+            feature_dim=settings["feature_dim"],
+            collective=collective,
+        )
+        rng = np.random.default_rng([job.seed, collective.size])
+        sample = _sample(job, source=sources["train"], settings=settings, rng=rng, collective=collective)
+        centres = _start(sample, settings=settings, rng=rng, collective=collective)
+        for epoch in range(1, settings["epochs"] + 1):
+            if stopped_anywhere(job, collective=collective):
+                break
+            _run_epoch(
+                job, source=sources["train"], centres=centres, settings=settings, epoch=epoch, collective=collective
+            )
+        stopped_anywhere(job, collective=collective)
+    if not collective.leads:
+        return
+    model = _finish(_reduce(centres, settings=settings, rng=rng), rows=sample[:SELF_TEST_ROWS])
     model.saved.save(job.model_folder, algorithm=ALGORITHM)
-    _LOG.info("kmeans: model of %d centres saved", len(final))
+    _LOG.info("kmeans: model of %d centres saved", settings["k"])
+    if "test" in sources and not job.stop.is_set():
+        _report(job, channel="test", source=sources["test"], model=model, settings=settings)
 
 
-def _sample(job: TrainingInput, *, source: RowSource, settings: dict[str, Any], rng: np.random.Generator) -> Array:
+def _sample(
+    job: TrainingInput, *, source: RowSource, settings: dict[str, Any], rng: np.random.Generator, collective: Collective
+) -> Array:
     """Draw the rows that the first centres are chosen from: a mini-batch's worth, more where K needs it."""
     count = settings["k"] * (1 if settings["extra_center_factor"] == AUTO else settings["extra_center_factor"])
-    reservoir = Reservoir(max(settings["mini_batch_size"], count), rng=rng)
-    for block in until_stopped(job, source, rows=settings["mini_batch_size"]):
-        reservoir.add(dense(block))
-    if reservoir.seen < count:
+    rows, seen = sample_together(
+        job,
+        source,
+        size=max(settings["mini_batch_size"], count),
+        rows=settings["mini_batch_size"],
+        rng=np.random.default_rng([job.seed, collective.size, collective.rank]),
+        collective=collective,
+    )
+    if len(rows) < count:
         factor = "" if count == settings["k"] else f" times extra_center_factor={settings['extra_center_factor']}"
         raise ClientError(
-            f"hyperparameter k={settings['k']}{factor}: channel train has {reservoir.seen} rows, fewer than centres"
+            f"hyperparameter k={settings['k']}{factor}: channel train has {seen} rows, fewer than centres"
         )
-    rows = reservoir.rows()
     return rows[rng.permutation(len(rows))]
 
 
-def _start(sample: Array, *, settings: dict[str, Any], rng: np.random.Generator) -> Centres:
+def _start(sample: Array, *, settings: dict[str, Any], rng: np.random.Generator, collective: Collective) -> Centres:
     factor = settings["extra_center_factor"]
     if factor == AUTO:
         factor = max(1, min(_AUTO_FACTOR, len(sample) // settings["k"]))
     count = settings["k"] * factor
     _LOG.info("kmeans: %d centres, to be reduced to %d", count, settings["k"])
     places = initial_centres(sample, weights=np.ones(len(sample)), count=count, method=settings["init_method"], rng=rng)
-    return Centres(places.copy(), np.zeros(count))
+    return Centres(collective.from_leader(places.copy()), np.zeros(count))
 
 
 def _run_epoch(
-    job: TrainingInput, *, source: RowSource, centres: Centres, settings: dict[str, Any], epoch: int
+    job: TrainingInput,
+    *,
+    source: RowSource,
+    centres: Centres,
+    settings: dict[str, Any],
+    epoch: int,
+    collective: Collective,
 ) -> None:
-    total, count = 0.0, 0
+    seen = np.zeros(2)
     seed = int(np.random.SeedSequence((job.seed, epoch)).generate_state(1)[0])
-    for block in until_stopped(job, source, rows=settings["mini_batch_size"], seed=seed):
-        squared = centres.move(dense(block), half_life=settings["half_life_time_size"])
-        total, count = total + float(squared.sum()), count + len(squared)
-    _LOG.info("kmeans: epoch %d of %d, %d rows", epoch, settings["epochs"], count)
-    job.report("msd", channel="train", value=total / count)
-    job.report("ssd", channel="train", value=total)
+    blocks = until_stopped(job, source, rows=settings["mini_batch_size"], seed=seed)
+    nothing = np.zeros((0, settings["feature_dim"]))
+    for block in in_step(blocks, collective=collective):
+        rows = nothing if block is None else dense(block)
+        seen = seen + centres.move(rows, half_life=settings["half_life_time_size"], collective=collective)
+    _LOG.info("kmeans: epoch %d of %d, %d rows", epoch, settings["epochs"], seen[0])
+    if collective.leads:
+        job.report("msd", channel="train", value=float(seen[1] / seen[0]))
+        job.report("ssd", channel="train", value=float(seen[1]))
 
 
 def _reduce(centres: Centres, *, settings: dict[str, Any], rng: np.random.Generator) -> Array:

@@ -14,18 +14,17 @@ from sagebrush_server.algorithms.knn.prediction import ALGORITHM, NeighboursPred
 from sagebrush_server.algorithms.knn.quantised import BOOK_SIZE, encode
 from sagebrush_server.algorithms.knn.reduction import padded_width
 from sagebrush_server.algorithms.nearest import Points
-from sagebrush_server.algorithms.reservoir import Reservoir
 from sagebrush_server.algorithms.saved_arrays import AnyArray, SavedModel, SelfTest
 from sagebrush_server.algorithms.training_rows import (
     SELF_TEST_ROWS,
     dense,
-    labels,
     open_channels,
-    refuse_several_hosts,
-    until_stopped,
+    sample_together,
+    stopped_anywhere,
 )
 from sagebrush_server.errors import ClientError
-from sagebrush_server.training.blocks import RowSource
+from sagebrush_server.training.blocks import RowSource, labels_of
+from sagebrush_server.training.collective import together
 from sagebrush_server.training.job import TrainingInput
 
 _LOG = logging.getLogger(__name__)
@@ -38,33 +37,39 @@ _LIST_ROUNDS: Final = 20
 def train(job: TrainingInput) -> None:
     """Sample `train`, measure on `test` where given, and save the index.
 
-    In memory is the sample alone: sample_size rows. After SIGTERM the index of the rows read so far is saved. Raises
-    ClientError for what the user can mend.
+    In memory is the sample alone: sample_size rows, on every host. After SIGTERM the index of the rows read so far is
+    saved. Raises ClientError for what the user can mend.
     """
-    refuse_several_hosts(job, algorithm=ALGORITHM)
     settings = hyperparameters.read(job.hyperparameters)
-    width = None if settings["feature_dim"] == AUTO else settings["feature_dim"]
-    sources = open_channels(job, algorithm=ALGORITHM, labelled={"train": True, "test": True}, feature_dim=width)
-    rng = np.random.default_rng(job.seed)
-    points, targets = _sample(job, source=sources["train"], settings=settings, rng=rng)
-    model = build(points, labels=targets, settings=settings, rng=rng)
-    if "test" in sources:
-        _report(job, source=sources["test"], model=model, settings=settings)
+    with together(job) as collective:
+        sources = open_channels(
+            job,
+            algorithm=ALGORITHM,
+            labelled={"train": True, "test": True},
+            feature_dim=None if settings["feature_dim"] == AUTO else settings["feature_dim"],
+            collective=collective,
+        )
+        sample, seen = sample_together(
+            job,
+            sources["train"],
+            size=settings["sample_size"],
+            rows=settings["mini_batch_size"],
+            rng=np.random.default_rng([job.seed, collective.size, collective.rank]),
+            collective=collective,
+            with_labels=True,
+        )
+        stopped_anywhere(job, collective=collective)
+    if not collective.leads:
+        return
+    if len(sample) < settings["k"]:
+        raise ClientError(f"hyperparameter k={settings['k']}: channel train has only {seen} rows")
+    _LOG.info("knn: %d of %d rows kept", len(sample), seen)
+    points, targets = np.ascontiguousarray(sample[:, 1:]), sample[:, 0].copy()
+    model = build(points, labels=targets, settings=settings, rng=np.random.default_rng(job.seed))
     model.saved.save(job.model_folder, algorithm=ALGORITHM)
     _LOG.info("knn: model of %d points saved", len(points))
-
-
-def _sample(
-    job: TrainingInput, *, source: RowSource, settings: dict[str, Any], rng: np.random.Generator
-) -> tuple[Array, Array]:
-    reservoir = Reservoir(settings["sample_size"], rng=rng)
-    for block in until_stopped(job, source, rows=settings["mini_batch_size"]):
-        reservoir.add(np.column_stack((labels(block), dense(block))))
-    sample = reservoir.rows()
-    if len(sample) < settings["k"]:
-        raise ClientError(f"hyperparameter k={settings['k']}: channel train has only {len(sample)} rows")
-    _LOG.info("knn: %d of %d rows kept", len(sample), reservoir.seen)
-    return np.ascontiguousarray(sample[:, 1:]), sample[:, 0].copy()
+    if "test" in sources and not job.stop.is_set():
+        _report(job, source=sources["test"], model=model, settings=settings)
 
 
 def build(points: Array, *, labels: Array, settings: dict[str, Any], rng: np.random.Generator) -> NeighboursPredictor:
@@ -149,7 +154,7 @@ def _report(job: TrainingInput, *, source: RowSource, model: NeighboursPredictor
     total, count = 0.0, 0
     classifier = settings["predictor_type"] == "classifier"
     for block in source.blocks(settings["mini_batch_size"]):
-        predicted, truth = model.predict(dense(block)).columns["predicted_label"], labels(block)
+        predicted, truth = model.predict(dense(block)).columns["predicted_label"], labels_of(block)
         total += float(
             np.sum(predicted == truth) if classifier else np.sum((predicted.astype(np.float64) - truth) ** 2)
         )

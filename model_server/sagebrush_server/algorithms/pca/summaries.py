@@ -15,10 +15,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Components:
-    """The `count` strongest directions, strongest first: `vectors` (count×d, orthonormal), and their singular values."""
+    """The `count` strongest directions, strongest first: `vectors` (count×d, orthonormal), and their singular values.
+
+    `share` is the part of the rows' squared lengths (around the mean, where that is subtracted) that lies along them.
+    """
 
     vectors: Array
     singular_values: Array
+    share: float
 
 
 class Summary(Protocol):
@@ -82,7 +86,8 @@ class Covariance:
             scatter += self._rows * np.outer(mean, mean)
         values, vectors = np.linalg.eigh(scatter)
         strongest = np.argsort(-values, kind="stable")[:count]
-        return Components(_signed(vectors[:, strongest].T), np.sqrt(np.maximum(values[strongest], 0.0)))
+        squares = np.maximum(values[strongest], 0.0)
+        return Components(_signed(vectors[:, strongest].T), np.sqrt(squares), _share(squares, of=np.trace(scatter)))
 
 
 class Sketch:
@@ -92,6 +97,7 @@ class Sketch:
         self._reference, self._rng, self._size = reference, rng, size
         self._rows = np.zeros(1)
         self._sum = np.zeros(width)
+        self._squares = np.zeros(1)
         self._signs = np.zeros(size)
         self._sketch = np.zeros((size, width))
 
@@ -101,16 +107,17 @@ class Sketch:
         signs = self._rng.integers(0, 2, size=(self._size, len(rows))) * 2.0 - 1.0
         self._rows += len(rows)
         self._sum += shifted.sum(axis=0)
+        self._squares += np.einsum("ij,ij->", shifted, shifted)
         self._signs += signs.sum(axis=1)
         self._sketch += signs @ shifted
 
     def sums(self) -> list[Array]:
         """See `Summary`."""
-        return [self._rows, self._sum, self._signs, self._sketch]
+        return [self._rows, self._sum, self._squares, self._signs, self._sketch]
 
     def replace(self, sums: list[Array]) -> None:
         """See `Summary`."""
-        self._rows, self._sum, self._signs, self._sketch = sums
+        self._rows, self._sum, self._squares, self._signs, self._sketch = sums
 
     def mean(self) -> Array:
         """See `Summary`."""
@@ -121,7 +128,14 @@ class Sketch:
         offset = self._sum / self._rows if subtract_mean else -self._reference
         sketch = self._sketch - np.outer(self._signs, offset)
         _, values, vectors = np.linalg.svd(sketch, full_matrices=False)
-        return Components(_signed(vectors[:count]), values[:count] / np.sqrt(self._size))
+        singular = values[:count] / np.sqrt(self._size)
+        # Σ‖x - offset‖² from Σ‖x‖², Σx and n, all around the reference.
+        total = self._squares - 2 * (self._sum @ offset) + self._rows * (offset @ offset)
+        return Components(_signed(vectors[:count]), singular, _share(singular**2, of=total[0]))
+
+
+def _share(squares: Array, *, of: float) -> float:
+    return min(float(squares.sum() / of), 1.0) if of > 0 else 1.0
 
 
 def _signed(vectors: Array) -> Array:

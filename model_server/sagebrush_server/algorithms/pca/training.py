@@ -14,10 +14,12 @@ from sagebrush_server.algorithms.training_rows import (
     SELF_TEST_ROWS,
     dense,
     open_channels,
-    refuse_several_hosts,
+    stopped_anywhere,
     until_stopped,
 )
 from sagebrush_server.errors import ClientError
+from sagebrush_server.training.blocks import RowSource
+from sagebrush_server.training.collective import Collective, together
 from sagebrush_server.training.job import TrainingInput
 
 _LOG = logging.getLogger(__name__)
@@ -27,39 +29,61 @@ Array = NDArray[np.float64]
 def train(job: TrainingInput) -> None:
     """Train on `train`, measure what the projection loses on `test` where given, and save the model.
 
-    After SIGTERM the components of the rows read so far are saved. Raises ClientError for what the user can mend.
+    Several hosts add up their summaries. After SIGTERM the components of the rows read so far are saved. Raises
+    ClientError for what the user can mend.
     """
-    refuse_several_hosts(job, algorithm=ALGORITHM)
     settings = hyperparameters.read(job.hyperparameters)
-    sources = open_channels(
-        job, algorithm=ALGORITHM, labelled={"train": False, "test": False}, feature_dim=settings["feature_dim"]
-    )
-    summary: Summary | None = None
-    first = np.zeros((0, settings["feature_dim"]))
-    for block in until_stopped(job, sources["train"], rows=settings["mini_batch_size"]):
-        rows = dense(block)
-        if summary is None:
-            first = rows[:SELF_TEST_ROWS].copy()
-            summary = _summary(rows, settings=settings, seed=job.seed)
-        with np.errstate(over="ignore", invalid="ignore"):
-            summary.add(rows)
-    if summary is None:
-        raise AssertionError("a channel has at least one block")
-    model = _finish(summary, rows=first, settings=settings)
-    for channel, source in sources.items():
-        # The share of the rows' spread that the components keep; SageMaker's algorithm reports none.
-        kept, total = 0.0, 0.0
-        for block in source.blocks(settings["mini_batch_size"]):
-            rows = dense(block)
-            kept += float((model.predict(rows).columns["projection"].astype(np.float64) ** 2).sum())
-            total += float(((rows - model.saved.arrays["mean"]) ** 2).sum())
-        job.report("explained_variance_ratio", channel=channel, value=kept / total if total else 1.0)
+    with together(job) as collective:
+        sources = open_channels(
+            job,
+            algorithm=ALGORITHM,
+            labelled={"train": False, "test": False},
+            feature_dim=settings["feature_dim"],
+            collective=collective,
+        )
+        summary, first = _pass(job, source=sources["train"], settings=settings, collective=collective)
+        stopped_anywhere(job, collective=collective)
+    if not collective.leads:
+        return
+    model, share = _finish(summary, rows=first, settings=settings)
     model.saved.save(job.model_folder, algorithm=ALGORITHM)
     _LOG.info("pca: model of %d components saved", settings["num_components"])
+    # SageMaker's algorithm reports no metric.
+    job.report("explained_variance_ratio", channel="train", value=share)
+    if "test" in sources and not job.stop.is_set():
+        _report(job, source=sources["test"], model=model, settings=settings)
 
 
-def _summary(rows: Array, *, settings: dict[str, Any], seed: int) -> Summary:
-    width, reference = settings["feature_dim"], rows.mean(axis=0)
+def _pass(
+    job: TrainingInput, *, source: RowSource, settings: dict[str, Any], collective: Collective
+) -> tuple[Summary, Array]:
+    """Return the summary of the rows of all hosts, and the first rows of the first host."""
+    blocks = until_stopped(job, source, rows=settings["mini_batch_size"])
+    block = next(blocks, None)
+    rows = np.zeros((0, settings["feature_dim"])) if block is None else dense(block)
+    # The hosts must sum around the same point. The first host has rows, or nobody has.
+    reference = collective.from_leader(rows.mean(axis=0) if len(rows) else np.zeros(settings["feature_dim"]))
+    summary = _summary(reference, settings=settings, seed=[job.seed, collective.rank])
+    first = rows[:SELF_TEST_ROWS].copy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        summary.add(rows)
+        for block in blocks:
+            summary.add(dense(block))
+        summary.replace([collective.sum(part) for part in summary.sums()])
+    return summary, first
+
+
+def _report(job: TrainingInput, *, source: RowSource, model: PcaPredictor, settings: dict[str, Any]) -> None:
+    kept, total = 0.0, 0.0
+    for block in source.blocks(settings["mini_batch_size"]):
+        rows = dense(block)
+        kept += float((model.predict(rows).columns["projection"].astype(np.float64) ** 2).sum())
+        total += float(((rows - model.saved.arrays["mean"]) ** 2).sum())
+    job.report("explained_variance_ratio", channel="test", value=kept / total if total else 1.0)
+
+
+def _summary(reference: Array, *, settings: dict[str, Any], seed: list[int]) -> Summary:
+    width = settings["feature_dim"]
     if settings["algorithm_mode"] == "regular":
         return Covariance(width, reference=reference)
     extra = settings["extra_components"]
@@ -67,7 +91,8 @@ def _summary(rows: Array, *, settings: dict[str, Any], seed: int) -> Summary:
     return Sketch(width, size=size, reference=reference, rng=np.random.default_rng(seed))
 
 
-def _finish(summary: Summary, *, rows: Array, settings: dict[str, Any]) -> PcaPredictor:
+def _finish(summary: Summary, *, rows: Array, settings: dict[str, Any]) -> tuple[PcaPredictor, float]:
+    """Return the model and the share of the spread of `train` that it keeps."""
     if not all(np.isfinite(part).all() for part in summary.sums()):
         raise ClientError(
             "channel train: values are too large for their squares in 64-bit floating point; scale them down"
@@ -81,4 +106,4 @@ def _finish(summary: Summary, *, rows: Array, settings: dict[str, Any]) -> PcaPr
         "mean": summary.mean() if settings["subtract_mean"] else np.zeros(settings["feature_dim"]),
     }
     answer = PcaPredictor(SavedModel(facts, arrays, SelfTest(rows, {}))).predict(rows)
-    return PcaPredictor(SavedModel(facts, arrays, SelfTest.of(rows, predictions=answer)))
+    return PcaPredictor(SavedModel(facts, arrays, SelfTest.of(rows, predictions=answer))), found.share

@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 from sagebrush_server.algorithms.random_cut_forest import hyperparameters
 from sagebrush_server.algorithms.random_cut_forest.forest import Forest, grow
 from sagebrush_server.algorithms.random_cut_forest.prediction import ALGORITHM, ForestPredictor
-from sagebrush_server.algorithms.reservoir import Reservoir
 from sagebrush_server.algorithms.saved_arrays import SavedModel, SelfTest
 from sagebrush_server.algorithms.training_rows import (
     SELF_TEST_ROWS,
     dense,
-    labels,
     open_channels,
-    refuse_several_hosts,
-    until_stopped,
+    sample_together,
+    stopped_anywhere,
 )
 from sagebrush_server.errors import ClientError
-from sagebrush_server.training.blocks import Block, RowSource
+from sagebrush_server.training.blocks import Block, RowSource, labels_of
+from sagebrush_server.training.collective import together
 from sagebrush_server.training.job import TrainingInput
 
 _LOG = logging.getLogger(__name__)
@@ -33,28 +32,39 @@ _DEVIATIONS: Final = 3.0
 def train(job: TrainingInput) -> None:
     """Train on `train`, measure on the labelled `test` where given, and save the model.
 
-    In memory is the sample alone: num_trees × num_samples_per_tree rows. After SIGTERM the forest of the rows read so
-    far is saved. Raises ClientError for what the user can mend.
+    In memory is the sample alone: num_trees × num_samples_per_tree rows, on every host. After SIGTERM the forest of the
+    rows read so far is saved. Raises ClientError for what the user can mend.
     """
-    refuse_several_hosts(job, algorithm=ALGORITHM)
     settings = hyperparameters.read(job.hyperparameters)
-    sources = open_channels(
-        job, algorithm=ALGORITHM, labelled={"train": False, "test": True}, feature_dim=settings["feature_dim"]
-    )
-    if "test" in sources:
-        _check_labels(sources["test"])
+    with together(job) as collective:
+        sources = open_channels(
+            job,
+            algorithm=ALGORITHM,
+            labelled={"train": False, "test": True},
+            feature_dim=settings["feature_dim"],
+            collective=collective,
+        )
+        if "test" in sources:
+            _check_labels(sources["test"])
+        sample, seen = sample_together(
+            job,
+            sources["train"],
+            size=settings["num_trees"] * settings["num_samples_per_tree"],
+            rows=settings["mini_batch_size"],
+            rng=np.random.default_rng([job.seed, collective.size, collective.rank]),
+            collective=collective,
+        )
+        stopped_anywhere(job, collective=collective)
+    if not collective.leads:
+        return
     rng = np.random.default_rng(job.seed)
-    reservoir = Reservoir(settings["num_trees"] * settings["num_samples_per_tree"], rng=rng)
-    for block in until_stopped(job, sources["train"], rows=settings["mini_batch_size"]):
-        reservoir.add(dense(block))
-    samples = deal(reservoir.rows(), trees=settings["num_trees"], size=settings["num_samples_per_tree"], rng=rng)
-    _LOG.info("random-cut-forest: %d trees of %d of %d rows", len(samples), len(samples[0]), reservoir.seen)
-    forest = grow(samples, rng=rng)
-    model = _finish(forest, rows=reservoir.rows()[:SELF_TEST_ROWS])
-    if "test" in sources:
-        _report(job, source=sources["test"], model=model, settings=settings)
+    samples = deal(sample, trees=settings["num_trees"], size=settings["num_samples_per_tree"], rng=rng)
+    _LOG.info("random-cut-forest: %d trees of %d of %d rows", len(samples), len(samples[0]), seen)
+    model = _finish(grow(samples, rng=rng), rows=sample[:SELF_TEST_ROWS])
     model.saved.save(job.model_folder, algorithm=ALGORITHM)
-    _LOG.info("random-cut-forest: model of %d nodes saved", len(forest.left))
+    _LOG.info("random-cut-forest: model of %d nodes saved", model.saved.facts["nodes"])
+    if "test" in sources and not job.stop.is_set():
+        _report(job, source=sources["test"], model=model, settings=settings)
 
 
 def deal(rows: Array, *, trees: int, size: int, rng: np.random.Generator) -> list[Array]:
@@ -76,7 +86,7 @@ def _finish(forest: Forest, *, rows: Array) -> ForestPredictor:
 
 def _check_labels(source: RowSource) -> None:
     def wrong(block: Block) -> NDArray[np.bool_]:
-        return ~np.isin(labels(block), (0.0, 1.0))
+        return ~np.isin(labels_of(block), (0.0, 1.0))
 
     place = source.find(wrong)
     if place is not None:
@@ -91,7 +101,7 @@ def _report(job: TrainingInput, *, source: RowSource, model: ForestPredictor, se
     scores, truth = [], []
     for block in source.blocks(settings["mini_batch_size"]):
         scores.append(model.predict(dense(block)).columns["score"].astype(np.float64))
-        truth.append(labels(block) == 1)
+        truth.append(labels_of(block) == 1)
     score, anomalous = np.concatenate(scores), np.concatenate(truth)
     called = score > score.mean() + _DEVIATIONS * score.std()
     if "accuracy" in settings["eval_metrics"]:
