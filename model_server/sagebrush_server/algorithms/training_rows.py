@@ -51,11 +51,11 @@ def open_channels(
 
 def until_stopped(job: TrainingInput, source: RowSource, *, rows: int, seed: int | None = None) -> Iterator[Block]:
     """Pass over the rows in blocks until SIGTERM has come; the first block is always given."""
-    for block in source.blocks(rows, seed=seed):
-        yield block
-        if job.stop.is_set():
+    for number, block in enumerate(source.blocks(rows, seed=seed)):
+        if number and job.stop.is_set():
             job.cut_short.set()
             return
+        yield block
 
 
 def in_step(blocks: Iterator[Block], *, collective: Collective) -> Iterator[Block | None]:
@@ -77,18 +77,19 @@ def sample_together(
     collective: Collective,
     with_labels: bool = False,
 ) -> tuple[Array, int]:
-    """Draw up to `size` rows in one pass, the same number from each host, and return them on all hosts.
+    """Draw up to `size` rows in one pass, the same number (give or take one) from each host, and return them on all.
 
     `with_labels` puts each row's label before its features. Also returned is the number of rows that came by. Every host
     holds the whole sample.
     """
-    reservoir = Reservoir(-(-size // collective.size), rng=rng)
+    mine, rest = divmod(size, collective.size)
+    reservoir = Reservoir(mine + (collective.rank < rest), rng=rng)
     for block in until_stopped(job, source, rows=rows):
         features = dense(block)
         reservoir.add(np.column_stack((labels_of(block), features)) if with_labels else features)
-    mine = reservoir.rows()
+    drawn = reservoir.rows()
     seen = int(collective.sum(np.array([float(reservoir.seen)]))[0])
-    return gather(mine if len(mine) else np.zeros((0, 0)), collective=collective), seen
+    return gather(drawn if len(drawn) else np.zeros((0, 0)), collective=collective), seen
 
 
 def gather(rows: Array, *, collective: Collective) -> Array:

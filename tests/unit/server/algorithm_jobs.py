@@ -5,6 +5,7 @@ from scipy.sparse import csr_matrix
 
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.algorithms.saved_arrays import SavedModel, SelfTest
+from sagebrush_server.codecs.recordio import write_rows
 from sagebrush_server.training.job import Channel, TrainingInput
 
 
@@ -15,6 +16,15 @@ def write_csv(folder, name, features, *, labels=None):
     table = features if labels is None else np.column_stack((labels, features))
     np.savetxt(path / "part-0.csv", table, delimiter=",", fmt="%.9g")
     return Channel(name, path, content_type=f"text/csv;label_size={0 if labels is None else 1}")
+
+
+def write_records(folder, name, features, *, labels):
+    """Write a channel of sparse RecordIO-protobuf."""
+    path = folder / name
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / "part-0.pbr").open("wb") as stream:
+        write_rows(stream, features=sparse_rows(features), labels=np.asarray(labels, dtype=np.float64))
+    return Channel(name, path, content_type="application/x-recordio-protobuf")
 
 
 def job_of(folder, channels, *, seed=0, hosts=("algo-1",), host="algo-1", **hyperparameters):

@@ -19,22 +19,13 @@ from sagebrush_server.codecs.negotiation import encoder_for
 from sagebrush_server.codecs.recordio import write_rows
 from sagebrush_server.errors import ClientError
 from sagebrush_server.training.job import Channel
-from tests.unit.server.algorithm_jobs import job_of, reported, saved, sparse_rows, write_csv
+from tests.unit.server.algorithm_jobs import job_of, reported, saved, sparse_rows, write_csv, write_records
 
 REQUIRED = {"feature_dim": "4", "num_factors": "2", "predictor_type": "regressor"}
 
 
 def read(**given):
     return hyperparameters.read({**REQUIRED, **{name: str(value) for name, value in given.items()}})
-
-
-def write_records(folder, name, features, *, labels):
-    """Write a channel of sparse RecordIO-protobuf."""
-    path = folder / name
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / "part-0.pbr").open("wb") as stream:
-        write_rows(stream, features=sparse_rows(features), labels=np.asarray(labels, dtype=np.float64))
-    return Channel(name, path, content_type="application/x-recordio-protobuf")
 
 
 def rated(rows, *, seed=0, noise=0.1, users=8, items=8):
