@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from sagebrush_server.http.messages import CONTINUE, Answer, Request, refusal
+from sagebrush_server.http.application import answer_alone
+from sagebrush_server.http.messages import CONTINUE, Answer, Ask, Request, refusal
 
 if TYPE_CHECKING:
     from sagebrush_server.http.server import Server
@@ -185,7 +186,8 @@ class Connection(asyncio.Protocol):
         request = self._request
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._last_request = not self._parser.should_keep_alive()
-        self._give(self._server.application.answer(request))
+        reply = self._server.application.reply(request)
+        self._give(answer_alone(reply) if isinstance(reply, Ask) else cast("Answer", reply))
 
     def _head_without_offer(self) -> bytes:
         offer = (b"upgrade", b"connection", b"http2-settings")

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
+
+if TYPE_CHECKING:
+    from sagebrush_server.algorithms.responder import Invocation
+    from sagebrush_server.codecs.base import Decoder, Encoder
+    from sagebrush_server.http.served import Served
 
 REASONS: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -13,13 +18,18 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(slots=True)
 class Request:
-    """One request. Header names are lower case; of a repeated header the last value counts."""
+    """One request. Header names are lower case; of a repeated header the last value counts.
+
+    `query` is what stands behind the `?`, as sent; `parameters` are the parts of the path that its route names.
+    """
 
     method: str
     path: bytes
     arrived: float
     headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
+    query: bytes = b""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def header(self, name: bytes) -> str:
         """Return a header's value, or an empty string where it is absent."""
@@ -46,6 +56,23 @@ class Answer:
             lines.append(f"Connection: {connection}")
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         return head + self.body if with_body else head
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a route returns where a model has to be asked: the answer comes later, perhaps together with others'.
+
+    For a model of rows: `decoder` reads the body and `encoder` writes the answer. Asks of one model and decoder that
+    arrived together are predicted together, whatever their encoders are. For a `Responder`: `invocation`.
+    `headers` are added to the answer, a refusal's too.
+    """
+
+    served: "Served"
+    body: bytes = b""
+    decoder: "Decoder | None" = None
+    encoder: "Encoder | None" = None
+    invocation: "Invocation | None" = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def refusal(status: int, *, message: str, headers: tuple[tuple[str, str], ...] = (), **more: str) -> Answer:

@@ -99,7 +99,7 @@ def together(job: "TrainingInput", *, environment: Mapping[str, str] = os.enviro
 
     tracker: Any = None
     if rank == 0:
-        address = socket.gethostbyname(leader)
+        address = _resolve(leader)
         with _all_present(job, address=address, port=port, wait=wait) as connections:
             tracker = RabitTracker(n_workers=len(job.hosts), host_ip=address, sortby="task", timeout=round(wait))
             tracker.start()
@@ -124,6 +124,13 @@ def together(job: "TrainingInput", *, environment: Mapping[str, str] = os.enviro
     collective.finalize()
     if tracker is not None:
         tracker.wait_for(timeout=round(wait))
+
+
+def _resolve(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except OSError as problem:
+        raise AlgorithmError(f"the host {host} has no address: {problem}") from None
 
 
 @contextlib.contextmanager
