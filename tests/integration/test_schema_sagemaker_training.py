@@ -147,7 +147,9 @@ def on_the_cluster() -> Cases:
     for algorithm in BuiltInAlgorithm:
         change = {"spec.algorithm.name": algorithm.value}
         table.take(algorithm.value, change)
-    table.refuse("an algorithm of SageMaker's that we don't have", {"spec.algorithm.name": "blazingtext"}, "spec.algorithm.name")
+    table.refuse(
+        "an algorithm of SageMaker's that we don't have", {"spec.algorithm.name": "blazingtext"}, "spec.algorithm.name"
+    )
     table.refuse(
         "version", {"spec.algorithm.version": "1"}, "spec.algorithm.version is honoured by backend: SageMaker only"
     )
