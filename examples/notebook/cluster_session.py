@@ -69,13 +69,13 @@ class ClusterSession:
         self._replace(JOBS, body=training_job(estimator, channels=channels))
         status = self._wait(JOBS, name=estimator.name, until=_job_is_over)
         if status["phase"] != "Completed":
-            raise RuntimeError(f"the TrainingJob {estimator.name} is {status['phase']}: {_message(status, 'Ready')}")
+            raise RuntimeError(f"the TrainingJob {estimator.name} is {status['phase']}: {_message(status)}")
 
     def deploy(self, estimator: Estimator, *, replicas: int) -> str:
         self._replace(ENDPOINTS, body=model_endpoint(estimator, replicas=replicas))
         status = self._wait(ENDPOINTS, name=estimator.name, until=_endpoint_is_settled)
         if not _holds(status, "Ready"):
-            raise RuntimeError(f"the ModelEndpoint {estimator.name} is stalled: {_message(status, 'Stalled')}")
+            raise RuntimeError(f"the ModelEndpoint {estimator.name} is stalled: {_message(status)}")
         return str(status["url"])
 
     def delete_endpoint(self, predictor: Predictor) -> None:
@@ -110,7 +110,7 @@ class ClusterSession:
         while time.monotonic() < deadline:
             found = self._objects.get_namespaced_custom_object(GROUP, VERSION, self._namespace, plural, name)
             status: Document = found.get("status") or {}
-            message = _message(status, "Ready")
+            message = _message(status)
             if message and message != said:
                 print(f"{name}: {message}")
                 said = message
@@ -139,7 +139,6 @@ def _holds(status: Document, kind: str) -> bool:
     return any(one["type"] == kind and one["status"] == "True" for one in status.get("conditions", ()))
 
 
-def _message(status: Document, kind: str) -> str:
-    return next((str(one.get("message", "")) for one in status.get("conditions", ()) if one["type"] == kind), "")
-
-
+def _message(status: Document) -> str:
+    """What the one condition that holds says: Ready, Reconciling or Stalled."""
+    return next((str(one.get("message", "")) for one in status.get("conditions", ()) if one["status"] == "True"), "")

@@ -133,7 +133,7 @@ def fitted(cluster):
 def test_a_cluster_must_get_objects_that_its_schema_takes():
     """The TrainingJob and the ModelEndpoint are valid, and say what the estimator was told."""
     cluster = Cluster(
-        trainingjobs=[{}, {"phase": "Training", "conditions": [condition("Ready", "False", "is training")]},
+        trainingjobs=[{}, {"phase": "Training", "conditions": [condition("Reconciling", "True", "is training")]},
                       {"phase": "Completed"}],
         modelendpoints=[{}, {"conditions": [condition("Ready", "False")]}, READY],
     )  # fmt: skip
@@ -169,7 +169,7 @@ def test_a_cluster_must_replace_the_job_of_the_last_run():
 
 def test_a_cluster_must_give_the_reason_of_a_failure():
     """A job that failed and an endpoint that stalled raise with the condition's message."""
-    failed = {"phase": "Failed", "conditions": [condition("Ready", "False", "ClientError: mini_batch_size")]}
+    failed = {"phase": "Failed", "conditions": [condition("Stalled", "True", "ClientError: mini_batch_size")]}
     with pytest.raises(RuntimeError, match="is Failed: ClientError: mini_batch_size"):
         fitted(Cluster(trainingjobs=[failed]))
     stalled = {"conditions": [condition("Ready", "False"), condition("Stalled", "True", "no such job")]}
@@ -181,6 +181,6 @@ def test_a_cluster_must_give_the_reason_of_a_failure():
 def test_a_cluster_must_not_be_waited_for_without_end(monkeypatch):
     """What never gets ready ends with what was said last."""
     monkeypatch.setattr(cluster_session, "WAIT_SECONDS", 0.05)
-    waiting = {"phase": "Pending", "conditions": [condition("Ready", "False", "no node has room")]}
+    waiting = {"phase": "Pending", "conditions": [condition("Reconciling", "True", "no node has room")]}
     with pytest.raises(RuntimeError, match=r"was not ready within 0 s: no node has room"):
         fitted(Cluster(trainingjobs=[waiting]))
