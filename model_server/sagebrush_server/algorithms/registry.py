@@ -35,31 +35,12 @@ class Algorithm:
         return cast("Callable[[Path], Model]", _resolve(self.load))
 
 
+_NAMES: Final = ("linear-learner", "xgboost", "kmeans", "pca", "random-cut-forest", "knn", "factorization-machines")
+
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
-    "linear-learner": Algorithm(
-        train="sagebrush_server.algorithms.linear_learner.training:train",
-        load="sagebrush_server.algorithms.linear_learner.prediction:load",
-    ),
-    "kmeans": Algorithm(
-        train="sagebrush_server.algorithms.kmeans.training:train",
-        load="sagebrush_server.algorithms.kmeans.prediction:load",
-    ),
-    "pca": Algorithm(
-        train="sagebrush_server.algorithms.pca.training:train",
-        load="sagebrush_server.algorithms.pca.prediction:load",
-    ),
-    "random-cut-forest": Algorithm(
-        train="sagebrush_server.algorithms.random_cut_forest.training:train",
-        load="sagebrush_server.algorithms.random_cut_forest.prediction:load",
-    ),
-    "knn": Algorithm(
-        train="sagebrush_server.algorithms.knn.training:train",
-        load="sagebrush_server.algorithms.knn.prediction:load",
-    ),
-    "factorization-machines": Algorithm(
-        train="sagebrush_server.algorithms.factorization_machines.training:train",
-        load="sagebrush_server.algorithms.factorization_machines.prediction:load",
-    ),
+    name: Algorithm(train=f"{package}.training:train", load=f"{package}.prediction:load")
+    for name in _NAMES
+    for package in (f"sagebrush_server.algorithms.{name.replace('-', '_')}",)
 }
 
 

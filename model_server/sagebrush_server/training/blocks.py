@@ -106,6 +106,13 @@ class RowSource:
                 pass
         return self._count or 0
 
+    def in_memory(self) -> Block | None:
+        """Return all rows (of this host's share) where they stay in memory, else None. Takes a pass where there was none."""
+        if self._may_be_kept and self._kept is None:
+            for _ in self._in_order():
+                pass
+        return self._kept
+
     def blocks(self, rows: int | None = None, *, seed: int | None = None) -> Iterator[Block]:
         """Pass over all rows, in blocks of `rows` (the last one has fewer), or as the data come where None.
 
@@ -149,11 +156,8 @@ class RowSource:
         self._may_be_kept = bool(kept)
 
     def _shuffled(self, random: np.random.Generator) -> Iterator[Block]:
-        if self._may_be_kept:
-            for _ in self._in_order():
-                pass
-        if self._kept is not None:
-            yield from _from_memory(self._kept, rows=None, seed=int(random.integers(2**63)))
+        if (kept := self.in_memory()) is not None:
+            yield from _from_memory(kept, rows=None, seed=int(random.integers(2**63)))
             return
         order = random.permutation(len(self._pieces))
         read = (self._read(self._pieces[index], share=self._share) for index in order)

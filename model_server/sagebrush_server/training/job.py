@@ -68,8 +68,13 @@ class TrainingInput:
         return self.hosts.index(self.current_host), len(self.hosts)
 
     def report(self, metric: str, *, channel: str, value: float) -> None:
-        """Write a metric to the log in the form SageMaker's algorithms use (docs/contract.md), at once."""
+        """Write a metric to the log in the form SageMaker's algorithms use (docs/contract.md), at once.
+
+        Figures are those of all hosts together, and the first host alone writes them.
+        """
         host = self.current_host
+        if host != self.hosts[0]:
+            return
         print(f"#quality_metric: host={host}, {channel} {metric} <score>={value!r}", flush=True)
 
 

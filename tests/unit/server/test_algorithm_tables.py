@@ -82,4 +82,4 @@ def test_defaults_must_be_legal(algorithm):
 
 def test_the_operator_must_offer_what_the_image_has():
     """spec.algorithm.name lists the algorithms that the model-server image can train and serve."""
-    assert {algorithm.value for algorithm in BuiltInAlgorithm} == set(ALGORITHMS) | {"xgboost"}
+    assert {algorithm.value for algorithm in BuiltInAlgorithm} == set(ALGORITHMS)

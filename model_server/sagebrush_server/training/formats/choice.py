@@ -65,7 +65,7 @@ def format_of(channel: Channel, *, label: bool, default_label_size: int, weights
     label_size = default_label_size if found.label_size is None else found.label_size
     if label and not label_size:
         raise ClientError(f"channel {channel.name}: the rows need a label in the first column, so label_size must be 1")
-    if weights and found.media_type not in (CSV, NPY, PARQUET, LIBSVM):
+    if weights and found.media_type not in (CSV, NPY, PARQUET):
         raise ClientError(f"channel {channel.name}: {found.media_type} has no column of weights")
     layout = Layout(channel.name, label_size=label_size, weights=weights, missing=missing)
     module, _, name = _FORMATS[found.media_type].partition(":")
