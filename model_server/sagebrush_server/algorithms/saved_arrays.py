@@ -151,8 +151,9 @@ def _read_array(folder: Path, name: str) -> AnyArray:
         array = np.load(folder / f"{name}.npy", allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(f"{name}.npy is missing") from None
-    except (EOFError, OSError) as problem:
-        raise ValueError(f"{name}.npy can't be read: {problem}") from problem
+    except (EOFError, OSError, ValueError) as problem:
+        # Without NumPy's advice, which is to unpickle.
+        raise ValueError(f"{name}.npy is no file of plain numbers") from problem
     if not isinstance(array, np.ndarray) or array.dtype not in _KINDS:
         raise ValueError(f"{name}.npy holds no float64, int64 or uint8 values")
     if array.dtype == np.dtype(np.float64) and not np.isfinite(array).all():
