@@ -56,6 +56,11 @@ class Tensor:
     keys: NDArray[np.uint64] | None = None
     shape: tuple[int, ...] = ()
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it has keys, or is what SageMaker's SDK writes for a sparse row of zeros: a shape alone."""
+        return self.keys is not None or (bool(self.shape) and not len(self.values))
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -270,16 +275,12 @@ def write_rows(
 ) -> None:
     """Write n rows, and n labels where there are, one record a row, as SageMaker's training data.
 
-    Sparse rows get keys and a shape. A row without any value gets one explicit 0 at column 0, since a tensor without keys
-    would be dense.
+    Sparse rows get keys and a shape; one without any value has its shape alone, as SageMaker's SDK writes it.
     """
     for row in range(len(features)):
         if isinstance(features, SparseRows):
             part = slice(int(features.indptr[row]), int(features.indptr[row + 1]))
-            values, keys = features.values[part], features.indices[part]
-            if not len(values):
-                values, keys = np.zeros(1), np.zeros(1, dtype=np.int64)
-            tensor = tensor_message(values, keys=keys, shape=(features.width,))
+            tensor = tensor_message(features.values[part], keys=features.indices[part], shape=(features.width,))
         else:
             tensor = tensor_message(features[row])
         label = {} if labels is None else {VALUES: tensor_message(labels[row : row + 1])}

@@ -16,6 +16,7 @@ FIXED64: Final = 1
 BYTES: Final = 2
 FIXED32: Final = 5
 _FIXED_SIZES: Final = {FIXED64: 8, FIXED32: 4}
+_LARGEST_FIELD: Final = 2**29 - 1
 _LONGEST_VARINT: Final = 10
 """Bytes of the longest encoding of 64 bits, 7 a byte."""
 
@@ -30,8 +31,8 @@ def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
     while position < end:
         tag, position = _varint(message, position)
         number, kind = tag >> 3, tag & 7
-        if number == 0:
-            raise WireError("a field has the number 0")
+        if not 0 < number <= _LARGEST_FIELD:
+            raise WireError(f"a field has the number {number}")
         if kind == BYTES:
             size, start = _varint(message, position)
             position = start + size

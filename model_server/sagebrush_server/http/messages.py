@@ -1,6 +1,6 @@
 """Requests as the parser leaves them, answers as the application gives them, and their bytes on the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 if TYPE_CHECKING:
-    from sagebrush_server.algorithms.responder import Invocation
+    from sagebrush_server.algorithms.responder import Invocation, Reply
     from sagebrush_server.codecs.base import Decoder, Encoder
     from sagebrush_server.http.served import Served
 
@@ -45,26 +45,33 @@ class Answer:
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
 
-    def to_bytes(self, *, connection: str, with_body: bool) -> bytes:
-        """Return the answer as HTTP/1.1. `connection` is the header's value, empty for none."""
+    def head(self, *, connection: str, length: int | None) -> bytes:
+        """Return the head as HTTP/1.1. `connection` is the header's value, empty for none; so is `length` if None."""
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, '')}"]
         if self.status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Type: {self.content_type}")
-            lines.append(f"Content-Length: {len(self.body)}")
+            if length is not None:
+                lines.append(f"Content-Length: {length}")
         lines.extend(f"{name}: {value}" for name, value in self.headers)
         if connection:
             lines.append(f"Connection: {connection}")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        return head + self.body if with_body else head
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def to_bytes(self, *, connection: str, with_body: bool) -> bytes:
+        """Return the whole answer as HTTP/1.1."""
+        head = self.head(connection=connection, length=len(self.body))
+        return head + self.body if with_body and self.status != HTTPStatus.NO_CONTENT else head
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ask:
     """What a route returns where a model has to be asked: the answer comes later, perhaps together with others'.
 
     For a model of rows: `decoder` reads the body and `encoder` writes the answer. Asks of one model and decoder that
     arrived together are predicted together, whatever their encoders are. For a `Responder`: `invocation`.
-    `headers` are added to the answer, a refusal's too.
+    `headers` are added to the answer, a refusal's too. `then` makes the final answer out of the model's, whatever that
+    is: also a refusal, a failure, a stream. It is called exactly once on the event loop, with a refusal even where the
+    client has gone.
     """
 
     served: "Served"
@@ -73,6 +80,21 @@ class Ask:
     encoder: "Encoder | None" = None
     invocation: "Invocation | None" = None
     headers: tuple[tuple[str, str], ...] = ()
+    then: "Callable[[Reply], Reply] | None" = None
+
+
+def as_reply(answer: Answer) -> "Reply":
+    """Return an answer as `Ask.then` takes it."""
+    from sagebrush_server.algorithms.responder import Reply
+
+    return Reply(answer.body, answer.content_type, answer.status, dict(answer.headers))
+
+
+def as_answer(reply: "Reply") -> Answer:
+    """Return a reply that is no stream as an answer."""
+    if not isinstance(reply.body, bytes):
+        raise TypeError("a stream is no answer")
+    return Answer(reply.status, reply.body, reply.content_type, tuple(reply.headers.items()))
 
 
 def refusal(status: int, *, message: str, headers: tuple[tuple[str, str], ...] = (), **more: str) -> Answer:

@@ -1,7 +1,7 @@
 """A model that is being served, and the proof that it can be."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
@@ -13,22 +13,36 @@ if TYPE_CHECKING:
     from sagebrush_server.algorithms.model import Model
     from sagebrush_server.algorithms.responder import Responder
 
+_CALL_SECONDS: Final = 0.0001
+_WEIGHT: Final = 0.25
+"""Of the latest observation, against all before it: a few slow calls, not one, make a model a slow one."""
+
 
 class Served:
     """A self-tested model under the name by which requests ask for it. Exactly one of `rows` and `responder` is set."""
 
-    __slots__ = ("algorithm", "model", "name", "responder", "rows")
+    __slots__ = ("__weakref__", "_seconds_per_byte", "algorithm", "model", "name", "responder", "rows")
 
     def __init__(self, name: str, *, model: "Model | Responder") -> None:
         self.name = name
         self.model = model
         self.algorithm = model.algorithm
+        self._seconds_per_byte = 0.0
         self.rows: Model | None = None
         self.responder: Responder | None = None
         if hasattr(model, "respond"):
             self.responder = cast("Responder", model)
         else:
             self.rows = model
+
+    def expected_seconds(self, size: int) -> float:
+        """Return how long answering bodies of `size` bytes together should take, by what was seen so far."""
+        return self._seconds_per_byte * size
+
+    def observe(self, seconds: float, *, size: int) -> None:
+        """Learn from answering bodies of `size` bytes together. Does not count what any call costs."""
+        seen = max(seconds - _CALL_SECONDS, 0.0) / max(size, 1)
+        self._seconds_per_byte += _WEIGHT * (seen - self._seconds_per_byte)
 
     def self_test(self) -> None:
         """Answer the model's own rows through decoder and encoder, as a request's would be. Raises ValueError."""
