@@ -13,7 +13,7 @@ from sagebrush_server.algorithms.registry import ALGORITHMS
 ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "docs" / "algorithms"
 SAGEMAKERS = ROOT / "operator" / "sagebrush" / "core" / "sagemaker" / "algorithms" / "data"
-OURS = ("kmeans", "pca", "random-cut-forest", "knn", "factorization-machines")
+OURS = ("linear-learner", "xgboost", "kmeans", "pca", "random-cut-forest", "knn", "factorization-machines")
 
 
 def table_of(algorithm):
@@ -35,7 +35,8 @@ def expected_rows(table):
         default = "required" if row.required else "–" if row.default is None else f"`{shown(row.default)}`"
         note = ""
         if row.only is not None:
-            note = f"; here only {', '.join(f'`{shown(value)}`' for value in row.only)}: {row.because}"
+            honoured = ", ".join(f"`{shown(value)}`" for value in row.only)
+            note = f"; here only {honoured}: {row.because}" if honoured else f"; not offered: {row.because}"
         yield f"| `{row.name}` | {row.legal}{note} | {default} |"
 
 

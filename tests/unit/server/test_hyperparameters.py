@@ -24,7 +24,7 @@ def test_hyperparameter_must_refuse_nonsense_with_name_value_and_range(row):
         ("learning_rate", "0", "auto or a number above 0"),
         ("learning_rate", "nan", "above 0"),
         ("l1", "-1", "at least 0"),
-        ("target_recall", "1.1", "from 0 to 1"),
+        ("target_recall", "1.1", "above 0 and below 1"),
         ("use_bias", "yes", "true or false"),
         ("feature_dim", "0", "at least 1"),
         ("momentum", "0.9", "has an effect only with optimizer=sgd"),

@@ -35,7 +35,7 @@ LOSSES: Final[Mapping[str, tuple[str, ...]]] = {
 _EVERY_LOSS: Final = tuple(dict.fromkeys(loss for losses in LOSSES.values() for loss in losses))
 
 _POSITIVE: Final = number(above=0)
-_FRACTION: Final = number(minimum=0, maximum=1)
+_FRACTION: Final = number(above=0, below=1)
 
 
 def _auto_or(name: str, *, parse: Any, legal: str, **more: Any) -> Hyperparameter:
@@ -50,7 +50,7 @@ TABLE: Final = (
         required=True,
     ),
     Hyperparameter(
-        name="num_classes", parse=integer(minimum=3, maximum=1_000_000), legal="a whole number from 3 to 1000000"
+        name="num_classes", parse=integer(minimum=1, maximum=1_000_000), legal="a whole number from 1 to 1000000, for several classes from 3"
     ),
     _auto_or("feature_dim", parse=integer(minimum=1), legal="a whole number of at least 1"),
     Hyperparameter(
@@ -83,8 +83,8 @@ TABLE: Final = (
         name="binary_classifier_model_selection_criteria", parse=choice(*CRITERIA),
         legal="one of " + ", ".join(CRITERIA), default="accuracy",
     ),
-    Hyperparameter(name="target_recall", parse=_FRACTION, legal="a number from 0 to 1", default=0.8),
-    Hyperparameter(name="target_precision", parse=_FRACTION, legal="a number from 0 to 1", default=0.8),
+    Hyperparameter(name="target_recall", parse=_FRACTION, legal="a number above 0 and below 1", default=0.8),
+    Hyperparameter(name="target_precision", parse=_FRACTION, legal="a number above 0 and below 1", default=0.8),
     Hyperparameter(name="f_beta", parse=_POSITIVE, legal="a number above 0", default=1.0),
     Hyperparameter(
         name="early_stopping_patience", parse=integer(minimum=1), legal="a whole number of at least 1", default=3
@@ -97,7 +97,7 @@ TABLE: Final = (
     _auto_or("lr_scheduler_step", parse=integer(minimum=1), legal="a whole number of at least 1"),
     _auto_or("lr_scheduler_factor", parse=number(above=0, below=1), legal="a number above 0 and below 1"),
     _auto_or("lr_scheduler_minimum_lr", parse=_POSITIVE, legal="a number above 0"),
-    Hyperparameter(name="huber_delta", parse=_POSITIVE, legal="a number above 0", default=1.0),
+    Hyperparameter(name="huber_delta", parse=number(minimum=0), legal="a number of at least 0", default=1.0),
     Hyperparameter(name="loss_insensitivity", parse=_POSITIVE, legal="a number above 0", default=0.01),
     Hyperparameter(name="margin", parse=number(minimum=0), legal="a number of at least 0", default=1.0),
     Hyperparameter(
@@ -134,6 +134,8 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ClientError(f"hyperparameter loss={loss!r}: for predictor_type={kind} it must be one of {legal}")
     if (kind == "multiclass_classifier") != (values["num_classes"] is not None):
         raise ClientError("hyperparameter num_classes belongs to predictor_type=multiclass_classifier, and only to it")
+    if values["num_classes"] is not None and values["num_classes"] < 3:
+        raise ClientError(f"hyperparameter num_classes={values['num_classes']}: a multiclass_classifier has at least 3")
     criterion = values["binary_classifier_model_selection_criteria"]
     if values["positive_example_weight_mult"] == AUTO and criterion in ("cross_entropy_loss", "loss_function"):
         raise ClientError(

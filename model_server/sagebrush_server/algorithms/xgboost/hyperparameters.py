@@ -109,7 +109,7 @@ TABLE: Final = (
                    because="training always starts without a model to update", **_choice("default", "update")),
     Hyperparameter(name="grow_policy", **_choice("depthwise", "lossguide")),
     Hyperparameter(name="max_leaves", **_COUNT_OR_0),
-    Hyperparameter(name="max_bin", parse=integer(minimum=2), legal="a whole number of at least 2"),
+    Hyperparameter(name="max_bin", parse=integer(minimum=0), legal="a whole number of at least 2"),
     Hyperparameter(name="monotone_constraints", parse=_text(r"\(\s*-?[01](\s*,\s*-?[01])*\s*,?\s*\)"),
                    legal="-1, 0 or 1 for each feature, as (1,0,-1)"),
     Hyperparameter(name="interaction_constraints", parse=_text(r"\[\s*\[[\d,\s]+\](\s*,\s*\[[\d,\s]+\])*\s*\]"),
@@ -123,7 +123,6 @@ TABLE: Final = (
     Hyperparameter(name="one_drop", **_FLAG),
     Hyperparameter(name="skip_drop", **_FRACTION),
     Hyperparameter(name="tweedie_variance_power", parse=number(above=1, below=2), legal="a number above 1 and below 2"),
-    Hyperparameter(name="huber_slope", parse=number(above=0), legal="a number above 0"),
     Hyperparameter(name="nthread", **_COUNT),
     Hyperparameter(name="seed", parse=integer(minimum=-(2**31), maximum=2**31 - 1), legal="a whole number of 32 bits"),
     Hyperparameter(name="verbosity", default=1, parse=integer(minimum=0, maximum=3), legal="a whole number from 0 to 3"),
@@ -137,32 +136,14 @@ TABLE: Final = (
     Hyperparameter(name="single_precision_histogram", parse=boolean, legal="true or false", only=(False,), because=_GONE),
     Hyperparameter(name="deterministic_histogram", parse=boolean, legal="true or false", only=(True,),
                    because="histograms are always deterministic"),
-    Hyperparameter(name="predictor", only=("auto", "cpu_predictor"), because="training runs on CPUs",
-                   **_choice("auto", "cpu_predictor", "gpu_predictor")),
     Hyperparameter(name="aft_loss_distribution", only=(), because="it belongs to survival:aft, which isn't offered",
                    **_choice("normal", "logistic", "extreme")),
     Hyperparameter(name="aft_loss_distribution_scale", only=(), because="it belongs to survival:aft, which isn't offered",
                    **_AT_LEAST_0),
 )  # fmt: skip
 
-_OURS: Final = (
-    *(
-        "num_round",
-        "early_stopping_rounds",
-        "csv_weights",
-        "save_model_on_termination",
-        "eval_metric",
-        "seed",
-        "nthread",
-    ),
-    *(
-        "process_type",
-        "sampling_method",
-        "single_precision_histogram",
-        "deterministic_histogram",
-        "predictor",
-        "lambda_bias",
-    ),
+_OURS: Final = frozenset(
+    ["num_round", "early_stopping_rounds", "csv_weights", "save_model_on_termination", "eval_metric", "seed", "nthread", "process_type", "sampling_method", "single_precision_histogram", "deterministic_histogram", "lambda_bias"]
 )
 """What is not handed on to the library as it is."""
 
@@ -194,7 +175,6 @@ _EFFECT: Final[tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]] = (
     ),
     (("num_class",), "objective", MULTICLASS),
     (("tweedie_variance_power",), "objective", ("reg:tweedie",)),
-    (("huber_slope",), "objective", ("reg:pseudohubererror",)),
 )
 """What has an effect only beside certain values of another hyperparameter."""
 
@@ -216,6 +196,8 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
                 )
     if values["objective"] in MULTICLASS and values["num_class"] is None:
         raise ClientError(f"hyperparameter num_class is required with objective={values['objective']}")
+    if values["max_bin"] is not None and values["max_bin"] < 2:
+        raise ClientError(f"hyperparameter max_bin={values['max_bin']}: must be a whole number of at least 2")
     if values["booster"] == "gblinear" and values["tree_method"] != "auto":
         raise ClientError("hyperparameter tree_method has an effect only with booster=gbtree or dart")
     return values
