@@ -121,6 +121,10 @@ bench-scaling: env ## Spikes on real pods of the one-node cluster: time to new r
 bench-replay: env ## The scaling policy beside HPA, KEDA, KPA and SageMaker's, in the simulator (TRACES=folder, BENCH_FLAGS=--record)
 	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.replay $(if $(TRACES),--traces "$(TRACES)") $(BENCH_FLAGS)
 
+.PHONY: bench-training
+bench-training: env ## Memory of training while the rows grow to 10 GB, and rows a second (BENCH_FLAGS=--quick)
+	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.training $(BENCH_FLAGS)
+
 .PHONY: bench-many-endpoints
 bench-many-endpoints: env ## CPU, queries, writes and memory with 1,000 scaled endpoints on a real Kubernetes API (BENCH_FLAGS=--quick)
 	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl
