@@ -22,6 +22,7 @@ __all__ = ["Block", "Features", "RowSource", "open_rows"]
 KEPT_BYTES: Final = 128 * 1024 * 1024
 """Rows that take no more than this stay in memory after the first pass; more are read anew in every pass."""
 
+_DROPPED: Final = " (the first column was taken for a label: if it is none, the content type must say label_size=0)"
 _SHUFFLED_PIECES: Final = 16
 """Pieces that are mixed with each other in a shuffled pass."""
 
@@ -95,7 +96,10 @@ class RowSource:
         elif found < 1:
             raise ClientError(f"channel {self.channel}: expected a label and at least one feature, got 1 column")
         elif feature_dim not in (None, found):
-            raise ClientError(f"channel {self.channel}: rows have {found} features; feature_dim says {feature_dim}")
+            dropped = "" if self._label or not self.has_labels else _DROPPED
+            raise ClientError(
+                f"channel {self.channel}: rows have {found} features; feature_dim says {feature_dim}{dropped}"
+            )
         return feature_dim or found
 
     @property

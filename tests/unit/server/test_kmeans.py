@@ -1,5 +1,7 @@
 """K-means: mini-batches, Lloyd's method, the answer in SageMaker's form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -133,7 +135,7 @@ def test_earlier_rows_must_weigh_less_with_a_half_life():
         ({"half_life_time_unit": "s"}, "unknown hyperparameter half_life_time_unit"),
         ({"k": "41"}, "k=41: channel train has 40 rows"),
         ({"extra_center_factor": "11"}, "k=4 times extra_center_factor=11: channel train has 40 rows"),
-        ({"feature_dim": "3"}, "channel train: rows have 2 features; feature_dim says 3"),
+        ({"feature_dim": "3"}, "channel train: rows have 2 features; feature_dim says 3$"),
     ],
 )
 def test_what_the_user_can_mend_must_be_named(tmp_path, changes, says):
@@ -141,6 +143,15 @@ def test_what_the_user_can_mend_must_be_named(tmp_path, changes, says):
     job = job_of(tmp_path, [write_csv(tmp_path, "train", blobs(40))], **{"k": 4, "feature_dim": 2, **changes})
     with pytest.raises(ClientError, match=says):
         train(job)
+
+
+def test_a_first_column_that_is_dropped_must_be_told(tmp_path):
+    """CSV without label_size has a label, as with SageMaker; where the width then doesn't fit, the message says so."""
+    channel = replace(write_csv(tmp_path, "train", blobs(40)), content_type="text/csv")
+    with pytest.raises(
+        ClientError, match=r"rows have 1 features; feature_dim says 2 \(the first column was taken for a label"
+    ):
+        train(job_of(tmp_path, [channel], k=4, feature_dim=2))
 
 
 def test_channels_must_be_known(tmp_path):
