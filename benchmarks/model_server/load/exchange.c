@@ -306,6 +306,10 @@ static void say(const char *word)
 
 static void measure(struct load *load, int on)
 {
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    double seconds = (double)used.tv_sec + (double)used.tv_nsec * 1e-9;
+    load->counts->cpu_seconds = on ? seconds : seconds - load->counts->cpu_seconds;
     load->measuring = on;
     *(on ? &load->counts->measured_from : &load->counts->measured_to) = load->now;
     say(on ? "measuring" : "measured");

@@ -33,6 +33,7 @@ struct counts {
     /* After SIGTERM. Answers cut are `broken` from then on. */
     uint64_t answered_after_term, cut, cut_midway, unsent_after_term, refused_after_term, accepted_after_term, kept_open;
     double measured_from, measured_to, term_at, last_answer_at, first_refused_at;
+    double cpu_seconds;        /* of this program in the measured time */
     char *samples[SAMPLES];    /* what was wrong, for people */
     int sampled;
     struct histogram latencies;

@@ -81,6 +81,7 @@ static void print_counts(const struct counts *counts)
     COUNT(connects); COUNT(bytes); COUNT(answered_after_term); COUNT(cut); COUNT(cut_midway); COUNT(unsent_after_term);
     COUNT(refused_after_term); COUNT(accepted_after_term); COUNT(kept_open);
     MOMENT(measured_from); MOMENT(measured_to); MOMENT(term_at); MOMENT(last_answer_at); MOMENT(first_refused_at);
+    MOMENT(cpu_seconds);
     const struct histogram *latencies = &counts->latencies;
     static const struct { const char *name; double share; } QUANTILES[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
     printf("\"latency_ms\": {");
