@@ -17,6 +17,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT, _SESSION, _OWN_TIMES = 1, 3, slice(11, 15)
 """Fields of /proc/PID/stat behind the name: ppid, session, and utime, stime, cutime, cstime."""
 
+_LOOK_SECONDS = 0.2
+_REST_SHARE = 0.15
+"""Of a CPU: what a server that nobody asks may use."""
+
 
 class ServerError(Exception):
     """A server did not start, or ended when it should not have; the message has the end of its log."""
@@ -102,6 +106,15 @@ class Running:
                 return self.seconds_to_ready
             time.sleep(0.005)
         raise ServerError(f"it was not ready within {seconds:.0f} s\n{tail(self.start.log, lines=12)}")
+
+    def settle(self, *, seconds: float = 5.0) -> None:
+        """Wait until the server is at rest: what an earlier load has left is then dealt with."""
+        deadline = time.monotonic() + seconds
+        busy = True
+        while busy and time.monotonic() < deadline:
+            before = self.cpu_seconds()
+            time.sleep(_LOOK_SECONDS)
+            busy = self.cpu_seconds() - before > _LOOK_SECONDS * _REST_SHARE
 
     def wait_ended(self, *, seconds: float) -> float | None:
         """Wait until no process is left; returns the moment on the monotonic clock, None where some are after that."""

@@ -101,6 +101,7 @@ class Round:
 
     def _loaded(self, server: Server, running: Running, *, payload: Payload) -> Row:
         requests = self._requests(server, payload, port=running.start.port)
+        running.settle()
         cpu: dict[str, float] = {}
 
         def at_mark(word: str) -> None:
@@ -124,6 +125,7 @@ class Round:
 
     def _terminated(self, server: Server, running: Running, *, payload: Payload) -> Row:
         requests = self._requests(server, payload, port=running.start.port)
+        running.settle()
         load = Load(port=running.start.port, term_pid=running.pid, term_after=1.0, warmup=0.2)
         found = generator.run(load, requests=requests, core=self.options.load_core)
         signalled, last = found.moment("term_at"), found.moment("last_answer_at")

@@ -1,6 +1,19 @@
 """All servers of the comparison by their keys, in the order of the table."""
 
+from benchmarks.model_server import ours, peers
 from benchmarks.model_server.constant import NGINX
-from benchmarks.model_server.ours import LINEAR
 
-SERVERS = {server.key: server for server in (NGINX, LINEAR)}
+SERVERS = {
+    server.key: server
+    for server in (
+        NGINX,
+        peers.SAGEMAKER,
+        peers.FLASK,
+        peers.KSERVE,
+        peers.KSERVE_V2,
+        peers.MLSERVER,
+        peers.BENTOML,
+        peers.FASTAPI,
+        ours.LINEAR,
+    )
+}

@@ -24,7 +24,7 @@ _TRAINING_ROWS = 8000
 _TREES = 100
 _SEED = 6
 _APPS = Path(__file__).parent / "apps"
-_CODE = {"code": _APPS / "inference.py", "own-code": _APPS / "own_inference.py"}
+_CODE = {"code": _APPS / "scripts/inference.py", "own-code": _APPS / "scripts/own_inference.py"}
 
 
 @dataclass(frozen=True, kw_only=True)
