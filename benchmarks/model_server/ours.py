@@ -29,6 +29,9 @@ _CSV = Wire(
 )
 _JSON = replace(_CSV, content_type="application/json", body=wires.json_features)
 
+_LIBRARY_CSV = replace(_CSV, numbers=wires.labels_and_both_classes)
+_SCRIPT_CSV = replace(_CSV, numbers=wires.scores_only, anchor=b"")
+
 LINEAR = Server(
     key="sagebrush",
     title="Sagebrush, linear-learner",
@@ -37,4 +40,33 @@ LINEAR = Server(
     json=_JSON,
     csv=_CSV,
     models={"linear": "linear-builtin"},
+    ours=True,
+)
+
+SCIKIT_LEARN = replace(
+    LINEAR,
+    key="sagebrush-sklearn",
+    title="Sagebrush, the peers' scikit-learn file",
+    # A pickle runs what its author wrote into it: the manifest has to allow it.
+    variables=lambda place: {**_variables(place), "SAGEBRUSH_MODEL_ALLOW": "Unpickling"},
+    csv=_LIBRARY_CSV,
+    json=replace(_JSON, numbers=wires.labels_and_both_classes),
+    models={"linear": "linear", "boosting": "boosting"},
+)
+
+XGBOOST = replace(
+    SCIKIT_LEARN,
+    key="sagebrush-xgboost",
+    title="Sagebrush, XGBoost",
+    variables=_variables,
+    models={"boosting": "boosting-xgboost"},
+)
+
+SCRIPT = replace(
+    LINEAR,
+    key="sagebrush-code",
+    title="Sagebrush, SageMaker's inference.py",
+    csv=_SCRIPT_CSV,
+    json=replace(_SCRIPT_CSV, content_type="application/json", body=wires.json_rows),
+    models={"linear": "linear-code", "boosting": "boosting-code", "code": "linear-own-code"},
 )

@@ -94,7 +94,10 @@ class Round:
         if wire is None:
             raise ValueError(f"{server.key} does not take part in {payload.key}")
         path = self.folder / "requests"
-        bodies, scores = self.workload.rows(payload.rows), self.workload.scores(payload.model, payload.rows)
+        bodies, scores = (
+            self.workload.rows(payload.rows),
+            self.workload.scores(server.models[payload.model], payload.rows),
+        )
         made = wires.exchanges(wire, port=port, bodies=bodies, scores=scores.tolist())
         write_exchanges(path, made, tolerance=TOLERANCE, anchor=wire.anchor)
         return path
@@ -148,7 +151,7 @@ class Round:
 
 def sigterm_payload(server: Server) -> Payload:
     """Return the payload of one row that the server is asked while it is told to leave."""
-    keys = ("csv-1", "json-1", "code-1")
+    keys = ("csv-1", "json-1", "gb-1", "code-1")
     return next(PAYLOADS[key] for key in keys if server.wire(PAYLOADS[key]) is not None)
 
 

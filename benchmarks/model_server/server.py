@@ -45,6 +45,7 @@ class Server:
     variables: Callable[[Place], Mapping[str, str]] = lambda _: {}
     constant: bool = False
     """Answers without a model: the limit, not a peer."""
+    ours: bool = False
 
     def wire(self, payload: Payload) -> Wire | None:
         """Return the form in which the payload is asked; None where this server does not take part in it."""

@@ -15,5 +15,8 @@ SERVERS = {
         peers.BENTOML,
         peers.FASTAPI,
         ours.LINEAR,
+        ours.SCIKIT_LEARN,
+        ours.XGBOOST,
+        ours.SCRIPT,
     )
 }

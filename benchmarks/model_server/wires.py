@@ -90,3 +90,8 @@ def scores_and_labels(scores: Sequence[float]) -> list[float]:
 def both_classes(scores: Sequence[float]) -> list[float]:
     """The probabilities of class 0 and 1 of each row."""
     return [number for score in scores for number in (1 - score, score)]
+
+
+def labels_and_both_classes(scores: Sequence[float]) -> list[float]:
+    """The label of each row, and the probabilities of class 0 and 1."""
+    return [number for score in scores for number in (float(score > 0.5), 1 - score, score)]

@@ -90,10 +90,19 @@ class Workload:
         model = HistGradientBoostingClassifier(max_iter=_TREES, early_stopping=False, random_state=_SEED)
         return model.fit(features, labels)
 
+    @cached_property
+    def xgboost(self) -> Any:
+        """XGBoost's own 100 trees of the same depth of detail."""
+        import xgboost
+
+        features, labels, _ = self._data
+        settings = {"objective": "binary:logistic", "max_leaves": 31, "grow_policy": "lossguide", "seed": _SEED}
+        return xgboost.train(settings | {"max_depth": 0}, xgboost.DMatrix(features, labels), num_boost_round=_TREES)
+
     def artifact(self, name: str) -> Path:
         """Return the folder of a model, written at its first use.
 
-        `linear` and `boosting` hold `model.joblib`, `linear-code`, `linear-own-code` and `boosting-code` an `inference.py` besides, and
+        `boosting-xgboost` holds `model.ubj`, `linear` and `boosting` hold `model.joblib`, `linear-code`, `linear-own-code` and `boosting-code` an `inference.py` besides, and
         `linear-builtin` is a linear-learner model with the weights of the logistic regression.
         """
         folder = self._folder / name
@@ -102,6 +111,9 @@ class Workload:
         folder.mkdir()
         if name == "linear-builtin":
             self._write_builtin(folder)
+            return folder
+        if name == "boosting-xgboost":
+            self.xgboost.save_model(folder / "model.ubj")
             return folder
         model, _, code = name.partition("-")
         joblib.dump(self.boosting if model == "boosting" else self.linear, folder / "model.joblib")
@@ -138,12 +150,17 @@ class Workload:
         self._rows[count] = [[asked[index] for index in body] for body in order]
         return self._rows[count]
 
-    def scores(self, model: str, count: int) -> NDArray[np.float64]:
-        """Return the probabilities of class 1 of these rows, bodies × rows, by scikit-learn itself."""
-        values = np.array(self.rows(count), dtype=np.float64)
-        predictor = self.boosting if model == "boosting" else self.linear
-        found = predictor.predict_proba(values.reshape(-1, FEATURES))[:, 1]
-        return np.asarray(found).reshape(BODIES, count)
+    def scores(self, artifact: str, count: int) -> NDArray[np.float64]:
+        """Return the probabilities of class 1 of these rows, bodies × rows, by the library of the artifact itself."""
+        values = np.array(self.rows(count), dtype=np.float64).reshape(-1, FEATURES)
+        if artifact == "boosting-xgboost":
+            import xgboost
+
+            found = self.xgboost.predict(xgboost.DMatrix(values))
+        else:
+            predictor = self.boosting if artifact.startswith("boosting") else self.linear
+            found = predictor.predict_proba(values)[:, 1]
+        return np.asarray(found, dtype=np.float64).reshape(BODIES, count)
 
     def describe(self) -> dict[str, Any]:
         """What the report says of it."""
