@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from datetime import UTC, datetime
@@ -13,10 +14,11 @@ from benchmarks.model_server.environments import InstallError, installed_version
 from benchmarks.model_server.figures import Figures, judge, lines, misconduct, summarise
 from benchmarks.model_server.generator import LoadError, open_files_needed, raise_open_files
 from benchmarks.model_server.options import Options, parse
+from benchmarks.model_server.payloads import PAYLOADS
 from benchmarks.model_server.processes import ServerError
 from benchmarks.model_server.rounds import Round, Row
 from benchmarks.model_server.servers import SERVERS
-from benchmarks.model_server.workload import PAYLOADS, Workload
+from benchmarks.model_server.workload import Workload
 from devcluster.debian import require
 from devcluster.errors import DevclusterError
 from devcluster.progress import say, step
@@ -27,7 +29,8 @@ def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = options.out / "model-server"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
         raise_open_files(open_files_needed(max(payload.connections for payload in PAYLOADS.values())))
         require({"taskset": "util-linux", "nginx": "nginx-light"})
@@ -37,7 +40,10 @@ def main() -> int:
     with step("training the models and making the requests"):
         workload = Workload(folder / "models")
         described = workload.describe()
-    rows, failures = _measure(Round(options=options, workload=workload, folder=folder))
+    try:
+        rows, failures = _measure(Round(options=options, workload=workload, folder=folder))
+    finally:
+        shutil.rmtree(folder / "requests", ignore_errors=True)
     figures = summarise(rows)
     document = _document(options, figures=figures, rows=rows, failures=failures, described=described)
     text = _write(options, document=document, figures=figures)

@@ -5,8 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.model_server.payloads import PAYLOADS
 from benchmarks.model_server.servers import SERVERS
-from benchmarks.model_server.workload import PAYLOADS
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "build" / "bench"

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -98,14 +99,17 @@ class Running:
         deadline = self._begun + seconds
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise ServerError(
-                    f"it ended with {self._process.returncode} at start\n{tail(self.start.log, lines=12)}"
-                )
+                raise ServerError(self._explained(f"it ended with {self._process.returncode} at start"))
             if _status(self.start.port, self.start.ready_path) == http.HTTPStatus.OK:
                 self.seconds_to_ready = time.monotonic() - self._begun
                 return self.seconds_to_ready
             time.sleep(0.005)
-        raise ServerError(f"it was not ready within {seconds:.0f} s\n{tail(self.start.log, lines=12)}")
+        raise ServerError(self._explained(f"it was not ready within {seconds:.0f} s"))
+
+    def _explained(self, what: str) -> str:
+        """Put the last line of the log beside what happened, and the end of the log behind it."""
+        last = self.start.log.read_text(errors="replace").strip().rpartition("\n")[2]
+        return f"{what}: {last}\n{tail(self.start.log, lines=12)}"
 
     def settle(self, *, seconds: float = 5.0) -> None:
         """Wait until the server is at rest: what an earlier load has left is then dealt with."""
@@ -171,3 +175,12 @@ def _status(port: int, path: str) -> int | None:
         return None
     finally:
         connection.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface that nobody listens on."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports

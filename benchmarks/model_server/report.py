@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.model_server.figures import Figures, Judged, figure
+from benchmarks.model_server.payloads import PAYLOADS
 from benchmarks.model_server.server import Server
-from benchmarks.model_server.workload import PAYLOADS
 
 _NONE = "–"
 

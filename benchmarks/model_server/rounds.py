@@ -1,7 +1,6 @@
 """One start of one server, and everything that is measured on it."""
 
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -15,9 +14,10 @@ from benchmarks.model_server import generator, wires
 from benchmarks.model_server.environments import environment
 from benchmarks.model_server.generator import Load, Loaded, write_exchanges
 from benchmarks.model_server.options import Options
-from benchmarks.model_server.processes import Running, Start
+from benchmarks.model_server.payloads import PAYLOADS, Payload
+from benchmarks.model_server.processes import Running, Start, free_ports
 from benchmarks.model_server.server import Place, Server
-from benchmarks.model_server.workload import PAYLOADS, Payload, Workload
+from benchmarks.model_server.workload import Workload
 
 TOLERANCE = 2e-5
 """Of a score: the SageMaker stack reads values as 32-bit numbers."""
@@ -89,21 +89,22 @@ class Round:
             running.wait_ready(seconds=_READY_SECONDS)
             yield running
 
-    def _requests(self, server: Server, payload: Payload, *, port: int) -> Path:
+    def _requests(self, server: Server, payload: Payload) -> Path:
+        """Return the file of the payload's requests in the form of this server; written once in a run."""
         wire = server.wire(payload)
         if wire is None:
             raise ValueError(f"{server.key} does not take part in {payload.key}")
-        path = self.folder / "requests"
-        bodies, scores = (
-            self.workload.rows(payload.rows),
-            self.workload.scores(server.models[payload.model], payload.rows),
-        )
-        made = wires.exchanges(wire, port=port, bodies=bodies, scores=scores.tolist())
-        write_exchanges(path, made, tolerance=TOLERANCE, anchor=wire.anchor)
+        artifact = server.models[payload.model]
+        path = self.folder / "requests" / f"{server.key}-{artifact}-{payload.form}-{payload.rows}"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            bodies, scores = self.workload.rows(payload.rows), self.workload.scores(artifact, payload.rows)
+            made = wires.exchanges(wire, bodies=bodies, scores=scores.tolist())
+            write_exchanges(path, made, tolerance=TOLERANCE, anchor=wire.anchor)
         return path
 
     def _loaded(self, server: Server, running: Running, *, payload: Payload) -> Row:
-        requests = self._requests(server, payload, port=running.start.port)
+        requests = self._requests(server, payload)
         running.settle()
         cpu: dict[str, float] = {}
 
@@ -127,7 +128,7 @@ class Round:
         }
 
     def _terminated(self, server: Server, running: Running, *, payload: Payload) -> Row:
-        requests = self._requests(server, payload, port=running.start.port)
+        requests = self._requests(server, payload)
         running.settle()
         load = Load(port=running.start.port, term_pid=running.pid, term_after=1.0, warmup=0.2)
         found = generator.run(load, requests=requests, core=self.options.load_core)
@@ -162,12 +163,3 @@ def _told(found: Loaded) -> Row:
         "failed": found.failed,
         "samples": found.samples,
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that nobody listens on."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.model_server.payloads import Payload
 from benchmarks.model_server.wires import Wire
-from benchmarks.model_server.workload import Payload
 
 APPS = Path(__file__).parent / "apps"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

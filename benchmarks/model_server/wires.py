@@ -23,12 +23,12 @@ class Wire:
     anchor: bytes = b""
 
 
-def exchanges(wire: Wire, *, port: int, bodies: Iterable[Cells], scores: Iterable[Sequence[float]]) -> list[Exchange]:
+def exchanges(wire: Wire, *, bodies: Iterable[Cells], scores: Iterable[Sequence[float]]) -> list[Exchange]:
     """Return a request for each body, with the numbers of the answer that is right."""
     made = []
     for cells, expected in zip(bodies, scores, strict=True):
         body = wire.body(cells)
-        head = f"POST {wire.path.format(rows=len(cells))} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {wire.content_type}\r\n"
+        head = f"POST {wire.path.format(rows=len(cells))} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {wire.content_type}\r\n"
         head += f"Accept: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         made.append(Exchange(head.encode() + body, wire.numbers(expected)))
     return made
