@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from benchmarks.model_server import report
 from benchmarks.model_server.environments import InstallError, installed_version
 from benchmarks.model_server.figures import Figures, judge, lines, misconduct, summarise
@@ -28,6 +30,7 @@ def main() -> int:
     """Run, print and write; 1 where answers of Sagebrush were wrong or cut, or it could not be measured."""
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    threadpool_limits(limits=1)  # threads of OpenMP that wait for a CPU burn the other one
     folder = options.out / "model-server"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

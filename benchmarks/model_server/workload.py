@@ -59,7 +59,10 @@ class Workload:
         """Gradient boosting with 100 trees."""
         features, labels, _ = self._data
         model = HistGradientBoostingClassifier(max_iter=_TREES, early_stopping=False, random_state=_SEED)
-        return model.fit(features, labels)
+        model.fit(features, labels)
+        if model.n_iter_ != _TREES:
+            raise RuntimeError(f"{model.n_iter_} trees instead of {_TREES}")
+        return model
 
     @cached_property
     def xgboost(self) -> Any:
@@ -141,5 +144,5 @@ class Workload:
             "bodies": BODIES,
             "distinctBodies": len({json.dumps(body) for body in self.rows(1)}),
             "distinctScores": len(np.unique(scores.round(9))),
-            "trees": int(self.boosting.n_iter_),
+            "trees": _TREES,
         }

@@ -39,6 +39,39 @@ struct counts {
     struct histogram latencies;
 };
 
+enum state { CLOSED, CONNECTING, SENDING, READING, DONE };
+
+struct connection {
+    int file;
+    enum state state;
+    int watches_writing;
+    double due;                /* CLOSED: when to open it again */
+    double begun;              /* when the connect, or the sending of the request, began */
+    const struct request *request;
+    size_t sent;
+    char *buffer;
+    size_t length, room;
+    struct answer answer;
+};
+
+struct load {
+    const struct settings *settings;
+    const struct request_set *set;
+    struct counts *counts;
+    struct connection *connections;
+    int epoll;
+    size_t next, waiting;      /* the next request; connections that wait to be opened */
+    long long asked;
+    double now;
+    int measuring, stopping, terminated;
+};
+
+double clock_now(void);
+/* Something happened on the connection (connection.c). */
+void event_seen(struct load *load, struct connection *connection, uint32_t events);
+/* Open what is due, give up what takes too long; returns the number of connections that are open or will be. */
+long look_over(struct load *load);
+
 /* Drive the load to its end. Prints "measuring" and "measured" on stdout at the two ends of the measured time. */
 void drive(const struct settings *settings, const struct request_set *set, struct counts *counts);
 
