@@ -1,22 +1,13 @@
-"""The server's metrics: plain numbers on the request path, turned into Prometheus text only when scraped."""
+"""The server's counts as Prometheus text, made only when somebody asks."""
 
-import bisect
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-BUCKETS_SECONDS: Final = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
-)
-"""Upper bounds of the duration histogram, from a tenth of a millisecond to the 60 s after which SageMaker gives up."""
+from sagebrush_server.counts import REASONS, Histogram, RequestCounts
 
 _LABELS: Final = ("endpoint_name", "variant_name")
 _SHOWN_FROM_THE_START: Final = (200, 429, 503)
@@ -24,114 +15,99 @@ _SHOWN_FROM_THE_START: Final = (200, 429, 503)
 value, and the first refusals of all are the ones that matter."""
 
 
-@dataclass(slots=True)
-class RequestCounts:
-    """What the request path counts. Written by the event loop only; a scrape in another thread may read at any time."""
-
-    invocations: int = 0
-    in_flight: int = 0
-    responses: Counter[int] = field(default_factory=Counter)
-    duration_sum: float = 0.0
-    duration_buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_SECONDS) + 1))
-    model_load_seconds: float = 0.0
-    handling_seconds: float = 0.0
-    """Wall seconds within the handling of what clients sent: parsing, answering, writing."""
-
-    def observe_duration(self, seconds: float) -> None:
-        """Add one answered request, arrival to last byte handed to the kernel."""
-        self.duration_sum += seconds
-        self.duration_buckets[bisect.bisect_left(BUCKETS_SECONDS, seconds)] += 1
-
-
-class BusyTime:
-    """How long the event loop was at work, in seconds: one number that only grows, brought up to date when it is read.
-
-    Two measures each see a part of it, so the larger counts, from one look to the next: the wall time of handling what
-    clients sent (which includes what a CPU limit holds up) and the CPU time of the loop's thread (which includes what
-    goes on outside of that: accepting, polling, system calls). Made on the loop's thread; read on any.
-    """
-
-    def __init__(self, counts: RequestCounts) -> None:
-        self._counts = counts
-        self._clock = time.pthread_getcpuclockid(threading.get_ident())
-        self._lock = threading.Lock()
-        self._seen = self._measures()
-        self._total = 0.0
-
-    def seconds(self) -> float:
-        """Return the time at work since this was made."""
-        with self._lock:
-            measures = self._measures()
-            self._total += max(now - before for now, before in zip(measures, self._seen, strict=True))
-            self._seen = measures
-            return self._total
-
-    def _measures(self) -> tuple[float, float]:
-        return self._counts.handling_seconds, time.clock_gettime(self._clock)
-
-
 class RequestCollector(Collector):
-    """Shows `RequestCounts` under the names of docs/contract.md, and with them what is read only when scraped.
+    """Shows the counts of all workers, added up, under the names of docs/contract.md.
 
-    `waiting` returns the number of requests that have arrived and are not begun, `busy_seconds` the time at work.
+    `refresh` brings up to date what is measured only when somebody asks: unread requests and the time at work.
     """
 
     def __init__(
         self,
-        counts: RequestCounts,
+        counts: Sequence[RequestCounts],
         *,
         endpoint_name: str,
         variant_name: str,
-        waiting: Callable[[], int],
-        busy_seconds: Callable[[], float],
-        workers: int = 1,
+        refresh: Callable[[], None] = lambda: None,
     ) -> None:
         self._counts = counts
         self._labels = (endpoint_name, variant_name)
-        self._waiting, self._busy_seconds, self._workers = waiting, busy_seconds, workers
+        self._refresh = refresh
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family; the counters are there, at 0, before the first request."""
-        counts, labels = self._counts, self._labels
-        invocations = CounterMetricFamily(
-            "sagebrush_invocations", "Requests that arrived at /invocations, answered or refused.", labels=_LABELS
-        )
-        invocations.add_metric(labels, counts.invocations)
-        yield invocations
-        responses = CounterMetricFamily(
-            "sagebrush_responses", "Answers to /invocations by status code.", labels=(*_LABELS, "code")
-        )
-        # A copy, because the event loop may add a code meanwhile.
-        codes = {**dict.fromkeys(_SHOWN_FROM_THE_START, 0), **counts.responses.copy()}
-        for code, number in sorted(codes.items()):
-            responses.add_metric((*labels, str(code)), number)
-        yield responses
-        yield self._durations()
-        busy = CounterMetricFamily(
-            "sagebrush_busy_seconds", "Seconds at work, summed over the workers.", labels=_LABELS
-        )
-        busy.add_metric(labels, self._busy_seconds())
-        yield busy
-        for name, about, value in (
-            ("sagebrush_requests_waiting", "Requests that arrived and are not begun.", self._waiting()),
-            ("sagebrush_requests_in_flight", "Requests being received or answered.", counts.in_flight),
-            ("sagebrush_workers", "Requests that are worked on at the same time.", self._workers),
-            ("sagebrush_model_load_seconds", "Seconds the model took to load.", counts.model_load_seconds),
+        self._refresh()
+        yield from self._counters()
+        yield from self._gauges()
+        for name, about, histograms in (
+            (
+                "request_duration_seconds",
+                "Arrival to last byte handed to the kernel.",
+                [c.duration for c in self._counts],
+            ),
+            ("queue_seconds", "Arrival to the beginning of the prediction.", [c.queue_seconds for c in self._counts]),
+            ("inference_seconds", "Decoding, prediction and encoding.", [c.inference_seconds for c in self._counts]),
+            ("batch_requests", "Requests predicted together.", [c.batch_requests for c in self._counts]),
+            ("batch_rows", "Rows predicted together.", [c.batch_rows for c in self._counts]),
         ):
-            gauge = GaugeMetricFamily(name, about, labels=_LABELS)
-            gauge.add_metric(labels, value)
+            yield self._histogram(name, about, histograms=histograms)
+
+    def _counters(self) -> Iterator[Metric]:
+        counts = self._counts
+        for name, about, value in (
+            ("invocations", "Requests that arrived, answered or refused.", sum(c.invocations for c in counts)),
+            ("busy_seconds", "Seconds at work, summed over the workers.", sum(c.busy_seconds for c in counts)),
+            ("request_bytes", "Bytes of requests' bodies.", sum(c.request_bytes for c in counts)),
+            ("response_bytes", "Bytes of answers' bodies.", sum(c.response_bytes for c in counts)),
+        ):
+            family = CounterMetricFamily(f"sagebrush_{name}", about, labels=_LABELS)
+            family.add_metric(self._labels, value)
+            yield family
+        codes = dict.fromkeys(_SHOWN_FROM_THE_START, 0.0)
+        reasons = dict.fromkeys(REASONS, 0.0)
+        for one in counts:
+            for code, number in one.responses.items():
+                codes[code] = codes.get(code, 0.0) + number
+            for reason, number in one.refused():
+                reasons[reason] += number
+        responses = CounterMetricFamily(
+            "sagebrush_responses", "Answers to invocations by status code.", labels=(*_LABELS, "code")
+        )
+        for code, number in sorted(codes.items()):
+            responses.add_metric((*self._labels, str(code)), number)
+        yield responses
+        refused = CounterMetricFamily(
+            "sagebrush_refused", "Requests that were not computed, by reason.", labels=(*_LABELS, "reason")
+        )
+        for reason, number in reasons.items():
+            refused.add_metric((*self._labels, reason), number)
+        yield refused
+
+    def _gauges(self) -> Iterator[Metric]:
+        counts = self._counts
+        queued = sum(c.queued for c in counts)
+        for name, about, value in (
+            ("requests_waiting", "Requests that arrived and are not begun.", queued + sum(c.unread for c in counts)),
+            ("queue_depth", "Requests that wait in the process.", queued),
+            (
+                "requests_in_flight",
+                "Requests being received or answered.",
+                sum(c.in_flight + c.computing for c in counts),
+            ),
+            ("workers", "Requests that are worked on at the same time.", len(counts)),
+            ("model_load_seconds", "Seconds the model took to load.", max(c.model_load_seconds for c in counts)),
+        ):
+            gauge = GaugeMetricFamily(f"sagebrush_{name}", about, labels=_LABELS)
+            gauge.add_metric(self._labels, value)
             yield gauge
 
-    def _durations(self) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(
-            "sagebrush_request_duration_seconds", "Arrival to last byte handed to the kernel.", labels=_LABELS
-        )
-        total, buckets = 0, []
-        bounds = [*(str(bound) for bound in BUCKETS_SECONDS), "+Inf"]
-        for bound, number in zip(bounds, list(self._counts.duration_buckets), strict=True):
-            total += number
-            buckets.append((bound, float(total)))
-        family.add_metric(self._labels, buckets=buckets, sum_value=self._counts.duration_sum)
+    def _histogram(self, name: str, about: str, *, histograms: Sequence[Histogram]) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(f"sagebrush_{name}", about, labels=_LABELS)
+        bounds = [*(str(float(bound)) for bound in histograms[0].bounds), "+Inf"]
+        total, buckets = 0.0, []
+        for bound, numbers in zip(bounds, zip(*(h.buckets for h in histograms), strict=True), strict=True):
+            total += sum(numbers)
+            buckets.append((bound, total))
+        family.add_metric(self._labels, buckets=buckets, sum_value=sum(h.sum for h in histograms))
         return family
 
 

@@ -1,18 +1,19 @@
-"""One client connection: bytes to requests, answers to bytes, in order, and the ways in which it ends.
+"""One client connection: its requests in order, their answers in the same order, and the ways in which it ends.
 
-Requests are answered as they are parsed, so answers to pipelined requests keep their order by themselves; all that
-arrived in one read is written in one write. `Connection: close` goes on the last answer of such a batch only, so that a
-pipelining client loses nothing that it had already sent.
+What arrived in one read and could be answered at once is written in one write. `Connection: close` goes on the last
+answer there is to give, so that a pipelining client loses nothing that it had already sent.
 """
 
 import asyncio
 import random
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-import httptools
-
-from sagebrush_server.http.messages import CONTINUE, Answer, Request, refusal
+from sagebrush_server.http.exchange import Exchange
+from sagebrush_server.http.heads import END, Head
+from sagebrush_server.http.messages import CONTINUE, Answer, Request
+from sagebrush_server.http.reader import RequestReader
 
 if TYPE_CHECKING:
     from sagebrush_server.http.server import Server
@@ -21,40 +22,36 @@ _MAX_AGE_SPREAD: Final = 0.2
 _LINGER_SECONDS: Final = 2.0
 """How long input is still read and dropped after the last answer: closing with unread input would make the kernel reset
 the connection, and the reset can overtake the answer (RFC 9112, section 9.6)."""
-
-_CHUNK_OVERHEAD: Final = 8
+_MOST_PIPELINED: Final = 64
+_HALF_CLOSE_SECONDS: Final = 0.5
+"""A client that ends its side this soon after its request wants the answer; one that does so later has given up."""
 
 
 class Connection(asyncio.Protocol):
-    """Parser callbacks (`on_*`) and transport callbacks of one connection. Lives on the event loop only."""
+    """Transport callbacks of one connection, and the order of its answers. Lives on the event loop only."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._loop = server.loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._dispatcher = server.dispatcher
+        self._known = server.application.heads.known
+        self._reader = RequestReader(self, server=server)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.file_number = -1
-        self._request: Request | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._headers: dict[bytes, bytes] = {}
-        self._bytes_fed = 0
-        self._url = b""
-        self._linger: asyncio.TimerHandle | None = None
-        self._out: list[tuple[Answer, str] | None] = []
+        self._exchanges: deque[Exchange] = deque()
         self._unsent: list[float] = []
-        self._last_request = False
-        self._http_1_0 = False
-        self._finished = False
+        self._linger: asyncio.TimerHandle | None = None
+        self._finished = self.lost = False
+        self._held_back = self._half_closed = False
         self._paused_since: float | None = None
         # The loop's clock, which stands still within a turn, is enough for time-outs; durations take a finer one.
-        self._message_since: float | None = None
-        self._arrived = 0.0
-        self._offered = b""
         self._quiet_since = self._loop.time()
         age = server.settings.connection_max_age
         spread = random.uniform(1 - _MAX_AGE_SPREAD, 1 + _MAX_AGE_SPREAD)  # noqa: S311 – spreads load, guards nothing
-        self._expires = self._quiet_since + age * spread
+        self._expires = 0.0 if server.draining else self._quiet_since + age * spread
+        self._access_log = server.access_log
+        # Until then an answer may be written without a look at anything else.
+        self._carefree_until = self._expires if self._access_log is None else 0.0
 
     # --- transport ---
 
@@ -66,36 +63,42 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        if reader.message_since is None and not reader.stopped:
+            # The quick way, for heads that the parser has read before: see heads.py.
+            start, size = 0, len(data)
+            dispatcher = self._dispatcher
+            while (end := data.find(END, start) + 4) > 3:
+                head = self._known.get(data[start:end])
+                if head is None or (stop := end + head.length) > size or len(dispatcher.pending) >= dispatcher.room:
+                    break
+                pending = dispatcher.pending or dispatcher.begin_turn()
+                exchange = Exchange(self, head, head.ask, data[end:stop], dispatcher.turn_began)
+                self._exchanges.append(exchange)
+                pending.append(exchange)
+                if stop == size:
+                    return
+                start = stop
+            if start:
+                data = data[start:]
         if self._finished:
             return
-        begun = time.monotonic()
-        self._bytes_fed += len(data)
-        try:
-            self._feed(data)
-        except httptools.HttpParserError as problem:
-            if not self._last_request:
-                self._refuse(refusal(400, message=f"not an HTTP request: {problem}"))
-        # Whatever of a request isn't body (an endless header, trailer or chunk extension) is bounded too; a chunk of
-        # one byte has five bytes around it.
-        limit = self._server.settings.max_header_bytes + _CHUNK_OVERHEAD * self._body_bytes
-        if self._message_since is not None and self._bytes_fed > limit and not self._last_request:
-            self._refuse_header()
-        self._flush()
-        self._server.counts.handling_seconds += time.monotonic() - begun
+        reader.feed(data)
+        if len(self._exchanges) > _MOST_PIPELINED and not self._held_back:
+            self._held_back = True
+            self._transport.pause_reading()
+        self.flush()
 
-    def _feed(self, data: bytes) -> None:
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                # An offer such as h2c, which Java's client makes with every first request, may be ignored (RFC 9110,
-                # section 7.8). The parser stops behind the headers; a new one gets them again without the offer.
-                self._parser = httptools.HttpRequestParser(self)
-                if self._last_request:
-                    return
-                data = self._head_without_offer() + data[offer.args[0] :]
-            else:
-                return
+    def eof_received(self) -> bool:
+        """Stay for the answers of a client that has said all it wants to; let go of one that has given up."""
+        waited = time.monotonic() - self._exchanges[0].arrived if self._exchanges else 0.0
+        if self._finished or not self._exchanges or waited > _HALF_CLOSE_SECONDS:
+            self._let_go()
+            return False
+        self._half_closed = True
+        self._reader.stop()
+        self.needs_care()
+        return True
 
     def pause_writing(self) -> None:
         self._paused_since = self._loop.time()
@@ -106,94 +109,166 @@ class Connection(asyncio.Protocol):
         self._paused_since = None
         self._server.touch()
         self._settle()
-        if not self._transport.is_closing():
+        if self._exchanges and (stream := self._exchanges[0].stream) is not None:
+            stream.go_on()
+        if not self._transport.is_closing() and not self._held_back:
             self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 – the client's reasons are its own
-        counts = self._server.counts
-        counts.in_flight -= len(self._unsent)
-        self._unsent.clear()
-        if self._request is not None and self._request.path == b"/invocations":
-            counts.in_flight -= 1
-        self._request = None
+        self._let_go()
         self._finished = True
         if self._linger is not None:
             self._linger.cancel()
         self._server.connections.discard(self)
 
-    # --- parser ---
+    def _let_go(self) -> None:
+        """Forget what was asked here: what has not begun will not be computed."""
+        self.lost = True
+        self._server.counts.in_flight -= len(self._unsent)
+        self._unsent.clear()
+        self._reader.stop()
+        for exchange in self._exchanges:
+            if exchange.stream is not None:
+                exchange.stream.cancel()
+        self._exchanges.clear()
 
-    def on_message_begin(self) -> None:
-        self._message_since = self._loop.time()
-        self._arrived = time.monotonic()
-        self._bytes_fed = 0
-        self._body, self._body_bytes = [], 0
-        self._url = b""
-        self._headers = {}
+    # --- requests ---
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
+    def received(self, head: Head, *, body: bytes, arrived: float) -> None:
+        """Take a request that the reader has read to its end."""
+        exchange = Exchange(self, head, None, body, arrived)
+        self._exchanges.append(exchange)
+        request = Request(head.method, head.path, arrived, head.headers, body, head.query)
+        self._dispatcher.take(exchange, self._server.application.reply(request))
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Once the request is there, what comes is a trailer, which must not change it.
-        if self._request is None:
-            self._headers[name.lower()] = value
+    def refuse(self, answer: Answer, *, head: Head | None, arrived: float) -> None:
+        """Answer what is no request that can be served."""
+        exchange = Exchange(self, head, None, b"", arrived)
+        exchange.answer = answer
+        self._exchanges.append(exchange)
 
-    def on_headers_complete(self) -> None:
-        if self._last_request:
-            return
-        path = self._url.partition(b"?")[0]
-        if path != b"/ping":  # the kubelet's probes go on while a pod ends, and are no reason to stay
-            self._server.touch()
-        method = self._parser.get_method().decode("latin-1")
-        if self._parser.should_upgrade():
-            self._offered = self._parser.get_method()
-            if method == "CONNECT":
-                self._refuse(refusal(405, message="this is no proxy"))
-            return
-        self._request = Request(method=method, path=path, arrived=self._arrived, headers=self._headers)
-        self._http_1_0 = self._parser.get_http_version() == "1.0"
-        if path == b"/invocations":
-            self._server.counts.invocations += 1
-            self._server.counts.in_flight += 1
-        header_bytes = len(self._url) + sum(map(len, self._headers)) + sum(map(len, self._headers.values()))
-        if header_bytes > self._server.settings.max_header_bytes:
-            self._refuse_header()
-            return
-        length = self._headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._server.settings.max_body_bytes:
-            self._refuse_size()
-            return
-        expectation = self._headers.get(b"expect", b"").lower()
-        if expectation == b"100-continue" and not self._http_1_0:
-            self._out.append(None)
-        elif expectation:
-            self._refuse(refusal(417, message="only Expect: 100-continue is understood"))
+    def invite(self) -> None:
+        """Ask for the body of a request that expects it."""
+        exchange = Exchange(self, None, None, b"", 0.0)
+        exchange.lead, exchange.payload = b"", CONTINUE
+        self._exchanges.append(exchange)
 
-    def on_body(self, body: bytes) -> None:
-        if self._last_request:
-            return
-        self._body_bytes += len(body)
-        if self._body_bytes > self._server.settings.max_body_bytes:
-            self._refuse_size()
-            return
-        self._body.append(body)
+    def needs_care(self) -> None:
+        """Write no further answer the quick way: HTTP/1.0, the last answer, a server that is leaving."""
+        self._carefree_until = 0.0
 
-    def on_message_complete(self) -> None:
-        if self._last_request or self._request is None:
-            return
-        request = self._request
-        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._last_request = not self._parser.should_keep_alive()
-        self._give(self._server.application.answer(request))
-
-    def _head_without_offer(self) -> bytes:
-        offer = (b"upgrade", b"connection", b"http2-settings")
-        lines = [self._offered + b" " + self._url + b" HTTP/1.1"]
-        lines += [name + b": " + value for name, value in self._headers.items() if name not in offer]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+    def drain(self) -> None:
+        """End with the next answer there is to give."""
+        self._expires = self._carefree_until = 0.0
 
     # --- answers ---
+
+    def give(self, exchange: Exchange, now: float) -> bool:
+        """Write the prediction of an exchange if it is its turn, and say whether the kernel has all of it."""
+        if len(self._exchanges) == 1 and now < self._carefree_until and exchange.lead is not None:
+            self._exchanges.clear()
+            self._quiet_since = now
+            self._transport.write(b"%b%d\r\n\r\n%b" % (exchange.lead, len(exchange.payload), exchange.payload))
+            if self._paused_since is None:
+                return True
+            self._server.counts.responses.add(200)
+            self._keep_unsent([exchange])
+        else:
+            self.flush()
+        return False
+
+    def flush(self) -> None:
+        """Write all answers that are there and whose turn it is, and end the connection where it is due."""
+        exchanges = self._exchanges
+        if self._finished or not exchanges or not exchanges[0].done:
+            return
+        parts, written, closing = [], [], False
+        while exchanges and exchanges[0].done and exchanges[0].stream is None:
+            exchange = exchanges.popleft()
+            closing = self._is_last()
+            parts.append(self._bytes_of(exchange, closing=closing))
+            if exchange.head is not None:
+                written.append(exchange)
+        self._quiet_since = self._loop.time()
+        if parts:
+            self._transport.write(b"".join(parts))
+            self._account(written)
+        if exchanges and (stream := exchanges[0].stream) is not None:
+            stream.start(closing=self._is_last(besides=1))
+        elif closing:
+            self._finish()
+        elif self._held_back and len(exchanges) <= _MOST_PIPELINED // 2:
+            self._held_back = False
+            if self._paused_since is None:
+                self._transport.resume_reading()
+
+    def write_piece(self, data: bytes) -> bool:
+        """Write a part of a stream, and say whether the client has taken all so far."""
+        if self._finished or self.lost:
+            return False
+        self._quiet_since = self._loop.time()
+        self._transport.write(data)
+        return self._paused_since is None
+
+    def end_stream(self, *, closing: bool) -> None:
+        """Go on behind a stream that has been written to its end."""
+        if self._exchanges and not self.lost:
+            self._account([self._exchanges.popleft()])
+            if closing:
+                self._finish()
+            else:
+                self.flush()
+
+    def break_off(self) -> None:
+        """Reset the connection, so that the client can't take half an answer for a whole one."""
+        self._let_go()
+        self._transport.abort()
+
+    def _is_last(self, *, besides: int = 0) -> bool:
+        if len(self._exchanges) > besides:
+            return False
+        reader = self._reader
+        return reader.stopped or (reader.message_since is None and self._loop.time() >= self._expires)
+
+    def _bytes_of(self, exchange: Exchange, *, closing: bool) -> bytes:
+        if exchange.lead == b"":
+            return exchange.payload
+        head = exchange.head
+        keep = "keep-alive" if head is not None and head.http_1_0 else ""
+        connection = "close" if closing else keep
+        answer = exchange.answer
+        if answer is None:
+            line = f"\r\nConnection: {connection}".encode() if connection else b""
+            return b"%b%d%b\r\n\r\n%b" % (exchange.lead or b"", len(exchange.payload), line, exchange.payload)
+        return answer.to_bytes(connection=connection, with_body=head is None or head.method != "HEAD")
+
+    def _account(self, written: list[Exchange]) -> None:
+        counts = self._server.counts
+        if self._access_log is not None:
+            self._access_log.write(written)
+        written = [exchange for exchange in written if exchange.counts]
+        for exchange in written:
+            counts.responses.add(exchange.status)
+        if self._paused_since is None:
+            now = time.monotonic()
+            for exchange in written:
+                counts.duration.observe(now - exchange.arrived)
+        else:
+            self._keep_unsent(written)
+
+    def _keep_unsent(self, written: list[Exchange]) -> None:
+        self._unsent += [exchange.arrived for exchange in written]
+        self._server.counts.in_flight += len(written)
+
+    def _settle(self) -> None:
+        """Account for the answers whose last byte the kernel has taken by now."""
+        counts, now = self._server.counts, time.monotonic()
+        for arrived in self._unsent:
+            counts.duration.observe(now - arrived)
+        counts.in_flight -= len(self._unsent)
+        self._unsent.clear()
+
+    # --- the end ---
 
     def sweep(self, now: float) -> None:
         """Let go of a client that stopped in the middle of a request, doesn't read its answer, or is long idle."""
@@ -203,11 +278,11 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         elif self._finished:
             return
-        elif self._message_since is not None:
-            if now - self._message_since > settings.request_timeout:
-                self._refuse(refusal(408, message="the rest of the request did not arrive in time"))
-                self._flush()
-        elif now - self._quiet_since > settings.idle_timeout:
+        elif self._reader.message_since is not None:
+            if now - self._reader.message_since > settings.request_timeout:
+                self._reader.time_out()
+                self.flush()
+        elif not self._exchanges and now - self._quiet_since > settings.idle_timeout:
             self._transport.close()
 
     @property
@@ -217,70 +292,22 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is half received or an answer half sent."""
-        return self._paused_since is not None or (self._message_since is not None and not self._finished)
+        """Whether a request is half received, or an answer is owed or half sent."""
+        waits = self._reader.message_since is not None or bool(self._exchanges)
+        return self._paused_since is not None or (waits and not self._finished)
 
     def close(self) -> None:
         """Close after what is written has been sent."""
         self._transport.close()
 
-    def _refuse_header(self) -> None:
-        limit = self._server.settings.max_header_bytes
-        self._refuse(refusal(431, message=f"the headers are over {limit} bytes (SAGEBRUSH_MAX_HEADER_BYTES)"))
-
-    def _refuse_size(self) -> None:
-        limit = self._server.settings.max_body_bytes
-        self._refuse(refusal(413, message=f"the body is over {limit} bytes (SAGEMAKER_MAX_PAYLOAD_IN_MB)"))
-
-    def _refuse(self, answer: Answer) -> None:
-        """Answer and read no further request: what follows on this connection can't be trusted or isn't wanted."""
-        self._last_request = True
-        self._give(answer)
-
-    def _give(self, answer: Answer) -> None:
-        request, self._request = self._request, None
-        self._message_since = None
-        self._quiet_since = self._loop.time()
-        self._out.append((answer, request.method if request is not None else ""))
-        if request is not None and request.path == b"/invocations":
-            self._server.counts.responses[answer.status] += 1
-            self._unsent.append(request.arrived)
-
-    def _flush(self) -> None:
-        """Write all answers there are, and end the connection where it is due."""
-        if not self._out:
-            return
-        expired = self._message_since is None and (self._server.draining or self._loop.time() >= self._expires)
-        closing = self._last_request or expired
-        last = len(self._out) - 1
-        parts = []
-        for index, item in enumerate(self._out):
-            if item is None:
-                parts.append(CONTINUE)
-                continue
-            answer, method = item
-            keep = "keep-alive" if self._http_1_0 else ""
-            connection = "close" if closing and index == last else keep
-            parts.append(answer.to_bytes(connection=connection, with_body=method != "HEAD"))
-        self._out.clear()
-        self._transport.write(b"".join(parts))
-        if self._paused_since is None:
-            self._settle()
-        if closing:
-            self._finish()
-
-    def _settle(self) -> None:
-        """Account for the answers whose last byte the kernel has taken."""
-        now = time.monotonic()
-        for arrived in self._unsent:
-            self._server.counts.observe_duration(now - arrived)
-        self._server.counts.in_flight -= len(self._unsent)
-        self._unsent.clear()
-
     def _finish(self) -> None:
         """Say that nothing more comes; the client's close, or the linger time, ends the connection."""
         self._finished = True
+        self._reader.stop()
         if self._transport.is_closing():
+            return
+        if self._half_closed:
+            self._transport.close()
             return
         self._transport.write_eof()
         self._linger = self._loop.call_later(_LINGER_SECONDS, self._transport.close)

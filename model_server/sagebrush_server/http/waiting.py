@@ -28,11 +28,16 @@ def waiting_requests(connections: Callable[[], Iterable[int]], *, listener: int)
     fewest: int | None = None
     for pause in _PAUSES_SECONDS:
         time.sleep(pause)
-        found = _unread(connections()) + _not_accepted(listener)
+        found = unread_requests(connections(), listener=listener)
         fewest = found if fewest is None else min(fewest, found)
         if fewest == 0:
             break
     return fewest or 0
+
+
+def unread_requests(connections: Iterable[int], *, listener: int) -> int:
+    """Return the number of connections with bytes that nobody has read, and of those not accepted, at this moment."""
+    return _unread(connections) + _not_accepted(listener)
 
 
 def _unread(connections: Iterable[int]) -> int:

@@ -117,6 +117,7 @@ def test_deployment_must_speak_the_contract() -> None:
         "SAGEBRUSH_MODEL_SHA256": SHA,
         "SAGEBRUSH_METRICS_PORT": "9102",
         "SAGEMAKER_BIND_TO_PORT": "8080",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
     } == env(serve)
     assert [True] == [m["readOnly"] for m in serve["volumeMounts"] if m["mountPath"] == "/opt/ml/model"]
     assert 5 == serve["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -124,6 +125,28 @@ def test_deployment_must_speak_the_contract() -> None:
     assert 35 == made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert {"maxSurge": 1, "maxUnavailable": 0} == made["spec"]["strategy"]["rollingUpdate"]
     assert "9102" == made["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "environment", "expected"),
+    [
+        ({}, {}, "1"),
+        ({"requests": {"cpu": "50m"}}, {}, "1"),
+        ({"requests": {"cpu": "500m"}, "limits": {"cpu": "3500m"}}, {}, "3"),
+        ({"requests": {"cpu": "4"}}, {}, "4"),
+        ({"limits": {"memory": "2Gi"}}, {}, "1"),
+        ({"requests": {"cpu": "4"}}, {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}, "2"),
+        ({"requests": {"cpu": "4"}}, {"SAGEMAKER_MULTI_MODEL": "true"}, None),
+    ],
+)
+def test_processes_must_follow_the_cpus(
+    resources: dict[str, Any], environment: dict[str, str], expected: str | None
+) -> None:
+    """A process for each whole CPU of the pod, not of the node; the user's own number wins, and many models are one."""
+    variables = [{"name": name, "value": value} for name, value in environment.items()]
+    model = {"artifact": {"uri": ARTIFACT}, "environment": variables}
+    made = applied(plan(model=model, cluster={"resources": resources}), "Deployment")
+    assert expected == env(container(made, "serve")).get("SAGEMAKER_MODEL_SERVER_WORKERS")
 
 
 def test_probes_must_ask_every_second() -> None:
@@ -192,6 +215,32 @@ def test_endpoint_must_serve_with_the_jobs_own_image() -> None:
     other = applied(plan(Observed(training_job=job), model={**REF, "container": {"image": "other:1"}}), "Deployment")
     assert ["mine:1", "other:1"] == [container(made, "serve")["image"] for made in (own, other)]
     assert "server:1" == container(own, "fetch")["image"]
+
+
+LOADING = {"framework": "scikit-learn", "allow": ["Unpickling", "mine.Scaler"]}
+
+
+def test_loading_must_reach_the_built_in_server() -> None:
+    """What the manifest says of framework and trust is a variable of serve, and another revision."""
+    artifact = {"artifact": {"uri": ARTIFACT}}
+    said, silent = (plan(model={**artifact, **more}) for more in (LOADING, {}))
+    values = env(container(applied(said, "Deployment"), "serve"))
+    assert ("scikit-learn", "Unpickling,mine.Scaler") == (
+        values["SAGEBRUSH_MODEL_FRAMEWORK"],
+        values["SAGEBRUSH_MODEL_ALLOW"],
+    )
+    assert not {name for name in env(container(applied(silent, "Deployment"), "serve")) if "SAGEBRUSH_MODEL_" in name}
+    assert status_of(said).revision != status_of(silent).revision
+
+
+def test_loading_must_be_refused_where_another_image_serves() -> None:
+    """A job's own image knows nothing of framework and allow: they are not ignored."""
+    job = source(TrainingPhase.COMPLETED, algorithm={"image": "mine:1"})
+    made = plan(Observed(training_job=job), model={**REF, **LOADING})
+    assert (("False", "InvalidSpec"), ()) == (ready(made), made.actions)
+    assert "framework and allow are honoured by the built-in server, and mine:1 is another" in message(made)
+    built_in = plan(Observed(training_job=source(TrainingPhase.COMPLETED)), model={**REF, **LOADING})
+    assert "SAGEBRUSH_MODEL_ALLOW" in env(container(applied(built_in, "Deployment"), "serve"))
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,10 @@ def server_process(tmp_path):
 
 
 def ready_port(text):
-    wait_until(lambda: "serving a linear-learner model" in text(), about="the process serves", seconds=30)
-    return int(re.search(r"listening on 127\.0\.0\.1:(\d+)", text())[1])
+    wait_until(lambda: "listening on" in text(), about="the process listens", seconds=30)
+    port = int(re.search(r"listening on 127\.0\.0\.1:(\d+)", text())[1])
+    wait_until(lambda: Client(port).get("/ping").status == 200, about="the process serves", seconds=30)
+    return port
 
 
 class Load:

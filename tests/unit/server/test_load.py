@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor
+from sagebrush_server.counts import RequestCounts
+from sagebrush_server.http.busy import BusyTime
 from sagebrush_server.http.waiting import waiting_requests
-from sagebrush_server.metrics import BusyTime, RequestCounts
 from tests.unit.server.conftest import RunningServer, tiny_model
 from tests.unit.server.test_metrics import LABELS, scrape
 from tests.unit.server.wire import connect, post, read_reply, wait_until
@@ -110,9 +111,12 @@ def test_busy_must_grow_with_the_time_a_request_takes_only(slow):
 
 
 def test_busy_must_take_the_larger_measure_of_each_stretch():
-    """Time held up by a CPU limit shows in one measure, the loop's own work in the other; neither hides the other."""
-    counts = RequestCounts()
-    busy = BusyTime(counts)
-    measures = iter([(1.0, 0.5), (1.5, 2.0), (1.5, 2.0)])
-    busy._seen, busy._measures = (0.0, 0.0), lambda: next(measures)
-    assert [busy.seconds() for _ in range(3)] == [1.0, 2.5, 2.5]
+    """
+    Time held up by a CPU limit shows in one measure, the loop's own work in the other; neither hides the other. The
+    model's thread adds to it, and all of it is at most the time that passed.
+    """
+    busy = BusyTime(RequestCounts())
+    looks = [(1.0, 0.5, 0.0, 10.0), (1.5, 2.0, 0.0, 20.0), (1.5, 2.0, 4.0, 30.0), (10.5, 2.0, 13.0, 40.0)]
+    measures = iter(looks)
+    busy._seen, busy._measures = (0.0, 0.0, 0.0, 0.0), lambda: next(measures)
+    assert [busy.seconds() for _ in looks] == [1.0, 2.5, 6.5, 16.5]
