@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +305,12 @@ def test_documented_formats_must_be_those_there_are():
         for media in re.findall(f"`({known})`", line.split("|")[1:2].pop() if "|" in line else "")
     } == set(BY_MEDIA_TYPE)
     assert set(re.findall(rf"^\| `({known})`", answers, re.MULTILINE)) == set(ENCODERS)
+
+
+def test_formats_must_be_imported_when_they_are_asked_for():
+    """A server of CSV and JSON pays neither time nor memory for archives, Parquet or SciPy."""
+    modules = ("scipy", "pyarrow", "pandas", "zipfile", "google.protobuf", "sagebrush_server.codecs.npz")
+    code = (
+        f"import sys, sagebrush_server.codecs.negotiation; print([name for name in {modules} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
