@@ -54,6 +54,8 @@ class Served:
             return
         model = self.rows
         rows = model.self_test_rows()
+        if not len(rows):  # a model that doesn't say how many values it takes
+            return
         body = orjson.dumps({"instances": [{"features": row} for row in rows.tolist()]})
         try:
             start = time.monotonic()
