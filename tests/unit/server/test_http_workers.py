@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -30,8 +31,8 @@ def metrics(text):
 
 
 def children(process):
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-        return [int(word) for word in file.read().split()]
+    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(word) for word in text.split()]
 
 
 def workers(process):
@@ -104,7 +105,7 @@ def test_workers_must_leave_when_their_parent_is_gone(two_workers):
     process.wait()
 
     def gone():
-        return not any(os.path.exists(f"/proc/{pid}") for pid in family)
+        return not any(Path(f"/proc/{pid}").exists() for pid in family)
 
     wait_until(gone, about="the workers have left")
 
