@@ -47,7 +47,7 @@ def test_invoke_endpoint_must_answer_as_sagemaker_does(runtime):
     assert reply["ContentType"] == "text/csv"
     assert reply["CustomAttributes"] == ATTRIBUTES
     assert reply["InvokedProductionVariant"] == "AllTraffic"
-    assert len(reply["ResponseMetadata"]["RequestId"]) == 36
+    assert len(reply["ResponseMetadata"]["RequestId"]) == 32
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,12 @@ from sagebrush_server.protocols.open_inference.tensors import (
 HEADER_LENGTH: Final = b"inference-header-content-length"
 """The header of a message with binary tensors: the bytes of its JSON part, which comes first."""
 
+_REQUEST: Final = frozenset(("id", "model_name", "parameters", "inputs", "outputs"))
+_REQUEST_PARAMETERS: Final = frozenset(("binary_data_output", "content_type"))
+_INPUT: Final = frozenset(("name", "shape", "datatype", "parameters", "data"))
+_INPUT_PARAMETERS: Final = frozenset(("binary_data_size", "content_type"))
+_OUTPUT: Final = frozenset(("name", "parameters"))
+_OUTPUT_PARAMETERS: Final = frozenset(("binary_data", "content_type"))
 _CONTENT_HINTS: Final = frozenset(("np", "pd"))
 """MLServer's hints that a tensor is an array, or a column of a table: what it is here anyway."""
 
@@ -61,13 +67,13 @@ def read_request(body: bytes, *, header_length: str, model_name: str) -> Inferen
     """
     length = _header_length(header_length, body=body)
     document = _load(body if length == len(body) else body[:length])
-    _check_keys(document, known=("id", "model_name", "parameters", "inputs", "outputs"), where="the request")
+    _check_keys(document, known=_REQUEST, where="the request")
     identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
         raise bad_data(f"id must be a string, got {shown(identity)}")
     if document.get("model_name", model_name) != model_name:
         raise bad_data(f"model_name is {shown(document['model_name'])}, the path names {shown(model_name)}")
-    parameters = _parameters(document, known=("binary_data_output", "content_type"), where="the request")
+    parameters = _parameters(document, known=_REQUEST_PARAMETERS, where="the request")
     return InferenceRequest(
         id=identity,
         inputs=_inputs(document.get("inputs"), binary=memoryview(body)[length:]),
@@ -116,7 +122,7 @@ def _input(item: Any, *, binary: memoryview, where: str) -> tuple[Tensor, int]:
     """Read one input; return how many of the bytes behind the JSON part are its own too."""
     if not isinstance(item, dict):
         raise bad_data(f"{where} must be an object, got {shown(item)}")
-    _check_keys(item, known=("name", "shape", "datatype", "parameters", "data"), where=where)
+    _check_keys(item, known=_INPUT, where=where)
     name, datatype = item.get("name"), item.get("datatype")
     if not isinstance(name, str) or not name:
         raise bad_data(f"{where}: name must be a string that isn't empty, got {shown(name)}")
@@ -124,7 +130,7 @@ def _input(item: Any, *, binary: memoryview, where: str) -> tuple[Tensor, int]:
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise bad_data(f"{where}: datatype must be one of {', '.join(DATATYPES)}, got {shown(datatype)}")
     shape = read_shape(item.get("shape"), name=name)
-    parameters = _parameters(item, known=("binary_data_size", "content_type"), where=where)
+    parameters = _parameters(item, known=_INPUT_PARAMETERS, where=where)
     size = parameters.get("binary_data_size")
     if size is None:
         values = read_json(item.get("data"), name=name, datatype=datatype, shape=shape)
@@ -146,16 +152,16 @@ def _outputs(value: Any) -> tuple[WantedOutput, ...] | None:
         where = f"output {number}"
         if not isinstance(item, dict):
             raise bad_data(f"{where} must be an object, got {shown(item)}")
-        _check_keys(item, known=("name", "parameters"), where=where)
+        _check_keys(item, known=_OUTPUT, where=where)
         name = item.get("name")
         if not isinstance(name, str) or name in wanted:
             raise bad_data(f"{where}: name must be a string that no other output has, got {shown(name)}")
-        parameters = _parameters(item, known=("binary_data", "content_type"), where=where)
+        parameters = _parameters(item, known=_OUTPUT_PARAMETERS, where=where)
         wanted[name] = WantedOutput(name, binary=_boolean(parameters, "binary_data", where=where))
     return tuple(wanted.values()) or None
 
 
-def _parameters(holder: Mapping[str, Any], *, known: Collection[str], where: str) -> dict[str, Any]:
+def _parameters(holder: Mapping[str, Any], *, known: frozenset[str], where: str) -> dict[str, Any]:
     """Return the parameters of a message or tensor; one that isn't honoured is refused."""
     parameters = holder.get("parameters") or {}
     if not isinstance(parameters, dict):
@@ -173,10 +179,10 @@ def _boolean(parameters: Mapping[str, Any], name: str, *, where: str) -> bool:
     return value
 
 
-def _check_keys(holder: Mapping[str, Any], *, known: Collection[str], where: str) -> None:
-    if not holder.keys() <= set(known):
-        others = ", ".join(sorted(set(map(str, holder)) - set(known)))
-        raise bad_data(f"{where} has {shown(others)}, which is not supported; supported: {', '.join(known)}")
+def _check_keys(holder: Mapping[str, Any], *, known: frozenset[str], where: str) -> None:
+    if not holder.keys() <= known:
+        others = ", ".join(sorted(set(map(str, holder)) - known))
+        raise bad_data(f"{where} has {shown(others)}, which is not supported; supported: {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True, slots=True)

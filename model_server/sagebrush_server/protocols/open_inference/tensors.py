@@ -90,8 +90,11 @@ def read_json(data: Any, *, name: str, datatype: str, shape: tuple[int, ...]) ->
         values[:] = [text.encode("utf-8", "surrogatepass") for text in flat]
         return values.reshape(shape)
     try:
-        with np.errstate(over="ignore"):
-            return np.array(flat, dtype=np.float64 if dtype.kind == "f" else dtype).astype(dtype).reshape(shape)
+        values = np.array(flat, dtype=np.float64 if dtype.kind == "f" else dtype)
+        if values.dtype != dtype:
+            with np.errstate(over="ignore"):
+                values = values.astype(dtype)
+        return values.reshape(shape)
     except OverflowError:
         raise bad_data(f"input {shown(name)}: a value is too large for {datatype}") from None
 
