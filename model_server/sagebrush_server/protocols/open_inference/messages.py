@@ -1,6 +1,7 @@
 """Inference requests and answers of the Open Inference Protocol V2, without and with binary tensors."""
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -108,7 +109,7 @@ def _inputs(value: Any, *, binary: memoryview) -> tuple[Tensor, ...]:
     tensors: dict[str, Tensor] = {}
     start = 0
     for number, item in enumerate(value, start=1):
-        tensor, used = _input(item, binary=binary[start:], where=f"input {number}")
+        tensor, used = _input(item, number=number, binary=binary[start:])
         if tensor.name in tensors:
             raise bad_data(f"input {number}: there is another input named {shown(tensor.name)}")
         tensors[tensor.name] = tensor
@@ -118,20 +119,31 @@ def _inputs(value: Any, *, binary: memoryview) -> tuple[Tensor, ...]:
     return tuple(tensors.values())
 
 
-def _input(item: Any, *, binary: memoryview, where: str) -> tuple[Tensor, int]:
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """An input in a message, put into words only where something is wrong with it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"input {shown(self.name)}"
+
+
+def _input(item: Any, *, number: int, binary: memoryview) -> tuple[Tensor, int]:
     """Read one input; return how many of the bytes behind the JSON part are its own too."""
     if not isinstance(item, dict):
-        raise bad_data(f"{where} must be an object, got {shown(item)}")
-    _check_keys(item, known=_INPUT, where=where)
+        raise bad_data(f"input {number} must be an object, got {shown(item)}")
     name, datatype = item.get("name"), item.get("datatype")
     if not isinstance(name, str) or not name:
-        raise bad_data(f"{where}: name must be a string that isn't empty, got {shown(name)}")
-    where = f"input {shown(name)}"
+        raise bad_data(f"input {number}: name must be a string that isn't empty, got {shown(name)}")
+    where = _Where(name)
+    _check_keys(item, known=_INPUT, where=where)
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise bad_data(f"{where}: datatype must be one of {', '.join(DATATYPES)}, got {shown(datatype)}")
     shape = read_shape(item.get("shape"), name=name)
-    parameters = _parameters(item, known=_INPUT_PARAMETERS, where=where)
-    size = parameters.get("binary_data_size")
+    size = None
+    if "parameters" in item:
+        size = _parameters(item, known=_INPUT_PARAMETERS, where=where).get("binary_data_size")
     if size is None:
         values = read_json(item.get("data"), name=name, datatype=datatype, shape=shape)
         return Tensor(name, datatype, values), 0
@@ -161,25 +173,27 @@ def _outputs(value: Any) -> tuple[WantedOutput, ...] | None:
     return tuple(wanted.values()) or None
 
 
-def _parameters(holder: Mapping[str, Any], *, known: frozenset[str], where: str) -> dict[str, Any]:
+def _parameters(holder: Mapping[str, Any], *, known: frozenset[str], where: object) -> dict[str, Any]:
     """Return the parameters of a message or tensor; one that isn't honoured is refused."""
     parameters = holder.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise bad_data(f"{where}: parameters must be an object, got {shown(parameters)}")
+    if not parameters:
+        return parameters
     _check_keys(parameters, known=known, where=f"{where}: parameters")
     if parameters.get("content_type", "np") not in _CONTENT_HINTS:
         raise bad_data(f"{where}: content_type {shown(parameters['content_type'])} is not supported; supported: np, pd")
     return parameters
 
 
-def _boolean(parameters: Mapping[str, Any], name: str, *, where: str) -> bool:
+def _boolean(parameters: Mapping[str, Any], name: str, *, where: object) -> bool:
     value = parameters.get(name, False)
     if not isinstance(value, bool):
         raise bad_data(f"{where}: {name} must be true or false, got {shown(value)}")
     return value
 
 
-def _check_keys(holder: Mapping[str, Any], *, known: frozenset[str], where: str) -> None:
+def _check_keys(holder: Mapping[str, Any], *, known: frozenset[str], where: object) -> None:
     if not holder.keys() <= known:
         others = ", ".join(sorted(set(map(str, holder)) - known))
         raise bad_data(f"{where} has {shown(others)}, which is not supported; supported: {', '.join(sorted(known))}")
@@ -192,16 +206,21 @@ class OutputPlan:
     wanted: tuple[WantedOutput, ...]
 
     @classmethod
-    def of(cls, request: InferenceRequest, *, names: Collection[str]) -> "OutputPlan":
+    def of(cls, request: InferenceRequest, *, names: tuple[str, ...]) -> "OutputPlan":
         """Plan the answer of a model whose outputs are `names`. Raises RequestError (400) for one it hasn't."""
         if request.outputs is None:
-            return cls(tuple(WantedOutput(name, binary=request.binary) for name in names))
+            return cls(_all(names, binary=request.binary))
         for output in request.outputs:
             if output.name not in names:
                 raise RequestError(
                     400, message=f"the model has no output {shown(output.name)}; it has: {', '.join(names)}"
                 )
         return cls(request.outputs)
+
+
+@functools.lru_cache(maxsize=256)
+def _all(names: tuple[str, ...], *, binary: bool) -> tuple[WantedOutput, ...]:
+    return tuple(WantedOutput(name, binary=binary) for name in names)
 
 
 @dataclass(slots=True)

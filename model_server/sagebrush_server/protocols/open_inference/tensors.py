@@ -3,6 +3,7 @@
 Sources: "Open Inference Protocol (V2 Inference Protocol)" and "Binary Tensor Data Extension" in KServe's documentation.
 """
 
+import functools
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ _TYPES: Final[Mapping[str, frozenset[type]]] = {
     "f": frozenset((int, float)),
     "O": frozenset((str,)),
 }
+_SMALL: Final = 64
 _MEANING: Final[Mapping[str, str]] = {
     "b": "true or false",
     "u": "a whole number",
@@ -50,15 +52,20 @@ class Tensor:
     values: NDArray[Any]
 
 
+@functools.lru_cache(maxsize=64)
+def _datatype(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "OSU":
+        return "BYTES"
+    kind = {"b": "BOOL", "u": "UINT", "i": "INT", "f": "FP"}.get(dtype.kind, "")
+    name = kind if kind == "BOOL" else f"{kind}{8 * dtype.itemsize}"
+    if name not in DATATYPES:
+        raise TypeError(f"arrays of {dtype} have no datatype in the Open Inference Protocol")
+    return name
+
+
 def datatype_of(values: NDArray[Any]) -> str:
     """Return the protocol's name for an array's elements; text is BYTES. Raises TypeError for what has none."""
-    if values.dtype.kind in "OSU":
-        return "BYTES"
-    kind = {"b": "BOOL", "u": "UINT", "i": "INT", "f": "FP"}.get(values.dtype.kind, "")
-    name = kind if kind == "BOOL" else f"{kind}{8 * values.dtype.itemsize}"
-    if name not in DATATYPES:
-        raise TypeError(f"arrays of {values.dtype} have no datatype in the Open Inference Protocol")
-    return name
+    return _datatype(values.dtype)
 
 
 def read_shape(value: Any, *, name: str) -> tuple[int, ...]:
@@ -171,7 +178,9 @@ def json_values(values: NDArray[Any]) -> Sequence[Any] | NDArray[Any]:
     """Return the elements in row-major order as orjson takes them."""
     if datatype_of(values) == "BYTES":
         return [_element_bytes(element).decode("utf-8", "replace") for element in values.flat]
-    return np.ascontiguousarray(values).reshape(-1)
+    flat = values.reshape(-1)
+    # orjson writes large arrays faster as they are, small ones as lists.
+    return flat.tolist() if flat.size <= _SMALL else np.ascontiguousarray(flat)
 
 
 def _element_bytes(element: Any) -> bytes:
