@@ -1,6 +1,7 @@
 """`text/csv` requests: one row of features per line, no header, no label, no quoting."""
 
 import re
+from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,8 +25,10 @@ class CsvDecoder:
     def decode(self, body: bytes, *, feature_dim: int | None) -> NDArray[np.float64]:
         """Return n×`feature_dim` values. Raises RequestError (400) naming row and column of what isn't a finite number."""
         text = _without_last_end(body)
-        width = feature_dim or text.partition(b"\n")[0].count(b",") + 1
-        rows = read_rows(text, joint=b"\n", width=width, without=b"\r")
+        end = text.find(b"\n")
+        first = text.count(b",", 0, end if end >= 0 else len(text)) + 1
+        width = feature_dim or first
+        rows = read_rows(text, joint=b"\n", width=width, without=b"\r") if first == width else None
         return _read_slowly(text, width=width, feature_dim=feature_dim) if rows is None else rows
 
     def decode_together(
@@ -52,17 +55,17 @@ def _without_last_end(body: bytes) -> bytes:
 
 def _read_slowly(text: bytes, *, width: int, feature_dim: int | None) -> NDArray[np.float64]:
     """Read cell by cell, to accept every spelling of a number and to name the one that isn't."""
-    rows = []
+    cells = array("d")
     for number, line in enumerate(text.split(b"\n"), start=1):
         count = line.count(b",") + 1 if line.strip() else 0
         if count != width:
             raise wrong_width(count, row=number, expected=width, feature_dim=feature_dim)
         if not _LINE.fullmatch(line):
             raise _fault(line, row=number)
-        rows.append(list(map(float, line.split(b","))))
-    array = np.array(rows, dtype=np.float64)
-    refuse_unless_finite(array)
-    return array
+        cells.extend(map(float, line.split(b",")))
+    rows = np.frombuffer(cells).reshape(-1, width)
+    refuse_unless_finite(rows)
+    return rows
 
 
 def _fault(line: bytes, *, row: int) -> RequestError:

@@ -5,6 +5,7 @@ file that counts from 1 trains a model with one column more, of which the first 
 """
 
 import re
+from array import array
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ def decode_libsvm(body: bytes, *, feature_dim: int | None) -> SparseRows:
 
     Where the model takes any width, the largest column says it. Raises RequestError (400) with row and column.
     """
-    sizes: list[int] = []
+    sizes = array("q")
     pairs: list[bytes] = []
     lines = body.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(lines, start=1):
@@ -31,14 +32,15 @@ def decode_libsvm(body: bytes, *, feature_dim: int | None) -> SparseRows:
         match = _LINE.fullmatch(content)
         if match is None or not content.strip():
             raise _fault(content, row=number)
-        pairs.append(match[1])
+        if match[1]:
+            pairs.append(match[1])
         sizes.append(match[1].count(b":"))
     cells = b" ".join(pairs).replace(b":", b" ").split()
-    columns = np.array(list(map(int, cells[::2])), dtype=np.int64)
+    columns = np.fromiter(map(int, cells[::2]), dtype=np.int64)
     return compressed_rows(
-        sizes=np.array(sizes, dtype=np.int64),
+        sizes=np.frombuffer(sizes, dtype=np.int64),
         columns=columns,
-        values=np.array(list(map(float, cells[1::2])), dtype=np.float64),
+        values=np.fromiter(map(float, cells[1::2]), dtype=np.float64),
         width=feature_dim or int(columns.max(initial=0)) + 1,
     )
 
