@@ -10,8 +10,7 @@ from openapi_spec_validator import validate
 
 from sagebrush_server.http.application import Application
 from sagebrush_server.http.settings import ServeSettings
-from sagebrush_server.protocols.multi_model.cache import CacheLimits
-from sagebrush_server.protocols.multi_model.settings import MultiModelSettings
+from sagebrush_server.protocols.multi_model.settings import CacheLimits, MultiModelSettings
 from sagebrush_server.protocols.openapi.operations import OPERATIONS
 from sagebrush_server.protocols.wiring import add_protocols
 
