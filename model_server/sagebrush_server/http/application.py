@@ -124,7 +124,7 @@ class Application:
     def learn(self, data: bytes, *, head: Head) -> None:
         """Remember an invocation's head, if every body behind it is asked the same way."""
         if (
-            head.is_invocation
+            head.path == b"/invocations"
             and head.method == "POST"
             and self.default is not None
             and _TARGET_MODEL not in head.headers

@@ -213,3 +213,23 @@ def test_full_queue_must_be_unavailable(start_server):
     assert replies[1].headers["x-amzn-errortype"] == "ServiceUnavailable"
     assert replies[1].headers["retry-after"] == "1"
     assert "SAGEBRUSH_MAX_WAITING_REQUESTS" in replies[1].json["Message"]
+
+
+def test_every_protocol_must_count_in_the_metrics(start_server):
+    """Each request to a model counts once as an invocation and once as an answer, refused or not."""
+    running = start_server()
+    client, counts = running.client(), running.server.counts
+    tensor = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP64","data":[3,1,0]}]}'
+    for path, body in (
+        ("/invocations", b"1,2,3"),
+        ("/endpoints/kdd/invocations", b"1,2,3"),
+        ("/endpoints/kdd/invocations", b"1,2"),
+        ("/endpoints/other/invocations", b"1,2,3"),
+        ("/endpoints/kdd/invocations-response-stream", b"1,2,3"),
+        ("/v2/models/kdd/infer", tensor),
+        ("/v2/models/kdd/infer", b"{"),
+    ):
+        client.request("POST", path, body, Content_Type="text/csv")
+    assert counts.invocations == 7
+    assert dict(counts.responses.items()) == {200: 4, 400: 2, 424: 1}
+    assert counts.in_flight == 0
