@@ -9,7 +9,7 @@ import pytest
 
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor
 from sagebrush_server.codecs.base import OneByOne
-from sagebrush_server.codecs.csv_rows import decode_csv
+from sagebrush_server.codecs.csv_rows import CsvDecoder
 from sagebrush_server.http.prediction import answer_together
 from tests.unit.server.conftest import tiny_model
 from tests.unit.server.test_metrics import scrape
@@ -252,7 +252,7 @@ class Together(OneByOne):
     """Reads any number of CSV bodies at once."""
 
     def decode_together(self, bodies, *, feature_dim):
-        rows = [decode_csv(body, feature_dim=feature_dim) for body in bodies]
+        rows = [CsvDecoder().decode(body, feature_dim=feature_dim) for body in bodies]
         import numpy as np
 
         return np.concatenate(rows), [len(part) for part in rows]
@@ -277,7 +277,7 @@ def test_requests_together_must_get_what_each_would_get_alone(kind):
 
     model = Counting()
     served = Served("m", model=model)
-    decoder = kind("text/csv", decode_csv)
+    decoder = kind("text/csv", CsvDecoder().decode)
     asks = [
         Ask(served, decoder=decoder, encoder=encoder_for(accept, default="")) for accept in ("text/csv", "*/json")[:1]
     ]
