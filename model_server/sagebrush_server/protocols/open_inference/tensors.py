@@ -34,6 +34,7 @@ _TYPES: Final[Mapping[str, frozenset[type]]] = {
     "O": frozenset((str,)),
 }
 _SMALL: Final = 64
+_MOST_DIMENSIONS: Final = 32
 _MEANING: Final[Mapping[str, str]] = {
     "b": "true or false",
     "u": "a whole number",
@@ -70,8 +71,12 @@ def datatype_of(values: NDArray[Any]) -> str:
 
 def read_shape(value: Any, *, name: str) -> tuple[int, ...]:
     """Check a JSON shape. Raises RequestError (400)."""
-    if not isinstance(value, list) or not value or any(type(size) is not int or size < 0 for size in value):
-        raise bad_data(f"input {shown(name)}: shape must be a list of whole numbers of at least 0, got {shown(value)}")
+    fits = isinstance(value, list) and 0 < len(value) <= _MOST_DIMENSIONS
+    if not fits or any(type(size) is not int or size < 1 for size in value):
+        raise bad_data(
+            f"input {shown(name)}: shape must be a list of 1 to {_MOST_DIMENSIONS} whole numbers of at least 1, "
+            f"got {shown(value)}"
+        )
     return tuple(value)
 
 
@@ -138,8 +143,9 @@ def read_binary(data: memoryview, *, name: str, datatype: str, shape: tuple[int,
     dtype = DATATYPES[datatype]
     number = math.prod(shape)
     if dtype.kind == "O":
+        elements = _read_strings(data, name=name, number=number)
         values = np.empty(number, dtype=object)
-        values[:] = _read_strings(data, name=name, number=number)
+        values[:] = elements
         return values.reshape(shape)
     if len(data) != number * dtype.itemsize:
         raise bad_data(
