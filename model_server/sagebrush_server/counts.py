@@ -111,6 +111,14 @@ class RequestCounts:
         self.batch_requests = Histogram(part(), bounds=BUCKETS_TOGETHER)
         self.batch_rows = Histogram(part(), bounds=BUCKETS_TOGETHER)
 
+    def predicted(self, *, requests: int, rows: int, queued: float, seconds: float) -> None:
+        """Count requests that were predicted together, after waiting `queued` seconds, within `seconds`."""
+        self.queue_seconds.observe(queued, times=requests)
+        self.inference_seconds.observe(seconds, times=requests)
+        self.batch_requests.observe(requests)
+        if rows:
+            self.batch_rows.observe(rows)
+
     def refuse(self, reason: str) -> None:
         """Count a request that is not computed, by one of `REASONS`."""
         self._refused[REASONS.index(reason)] += 1
