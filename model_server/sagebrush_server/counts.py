@@ -94,6 +94,8 @@ class RequestCounts:
     request_bytes = _Cell()
     response_bytes = _Cell()
     ready = _Cell()
+    last_activity = _Cell()
+    """Monotonic clock, kept while the process drains."""
 
     def __init__(self, memory: "memoryview[float] | None" = None) -> None:
         self.cells = memoryview(bytearray(CELLS * 8)).cast("d") if memory is None else memory
