@@ -87,7 +87,7 @@ class RequestCounts:
     in_flight = _Cell()
     computing = _Cell()
     queued = _Cell()
-    unread = _Cell()
+    waiting = _Cell()
     busy_seconds = _Cell()
     handling_seconds = _Cell()
     model_load_seconds = _Cell()
@@ -121,7 +121,7 @@ class RequestCounts:
 
     def begin_anew(self) -> None:
         """Set what is a state and no sum to 0: another process goes on with the counts of one that is gone."""
-        self.in_flight = self.computing = self.queued = self.unread = self.ready = 0.0
+        self.in_flight = self.computing = self.queued = self.waiting = self.ready = 0.0
 
 
 def _layout() -> tuple[list[tuple[int, int]], int]:

@@ -9,6 +9,7 @@ import functools
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from sagebrush_server.codecs.errors import RequestError
@@ -76,6 +77,8 @@ class Dispatcher:
             exchange.answer = reply
             if exchange.counts:
                 self._counts.invocations += 1
+                if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    self._counts.refuse("NotReady")
         elif isinstance(reply, Ask):
             relay = None if reply.then is None else Relay(exchange, ask=reply, runner=self)
             exchange = exchange if relay is None else relay.inner

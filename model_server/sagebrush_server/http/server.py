@@ -101,7 +101,9 @@ class Server:
     def refresh(self) -> None:
         """Bring up to date what is measured only when somebody asks. Blocks: not for the event loop's thread."""
         self.counts.queued = self.dispatcher.waiting
-        self.counts.unread = waiting_requests(self._files_read, listener=self._listener)
+        self.counts.waiting = waiting_requests(
+            self._files_read, listener=self._listener, queued=lambda: self.dispatcher.waiting
+        )
         self.counts.busy_seconds = self._busy.seconds()
 
     def _serve_metrics(self) -> None:
