@@ -1,8 +1,10 @@
 """SageMaker's multi-model contract, spoken by a real server whose models are real folders."""
 
+import gc
 import socket
 import struct
 import threading
+import weakref
 from urllib.parse import quote
 
 import orjson
@@ -305,3 +307,18 @@ def test_model_must_be_in_use_until_its_answers_are_there(start_many, monkeypatc
         assert read_reply(stream).body == b"done"
     wait_until(lambda: many.cache.find("a").in_flight == 0, about="nobody uses the model")
     first.close()
+
+
+def test_unloaded_model_must_leave_memory(start_many, folder):
+    """Nothing keeps a model that was asked in every protocol and unloaded: not asks, not signatures, not routes."""
+    running = start_many()
+    client = running.client()
+    load(client, "a", folder / "a")
+    invoke(client, "/models/a/invoke")
+    invoke(client, "/endpoints/kdd/invocations", X_Amzn_SageMaker_Target_Model="a")
+    client.request(
+        "POST", "/v2/models/a/infer", b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP64","data":[3,1,0]}]}'
+    )
+    model = weakref.ref(running.server.application.models["a"].model)
+    assert client.request("DELETE", "/models/a").status == 200
+    wait_until(lambda: gc.collect() >= 0 and model() is None, about="the model has gone")
