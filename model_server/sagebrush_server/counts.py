@@ -94,6 +94,8 @@ class RequestCounts:
     request_bytes = _Cell()
     response_bytes = _Cell()
     ready = _Cell()
+    last_activity = _Cell()
+    """Monotonic clock, kept while the process drains."""
 
     def __init__(self, memory: "memoryview[float] | None" = None) -> None:
         self.cells = memoryview(bytearray(CELLS * 8)).cast("d") if memory is None else memory
@@ -110,6 +112,14 @@ class RequestCounts:
         self.inference_seconds = Histogram(part(), bounds=BUCKETS_SECONDS)
         self.batch_requests = Histogram(part(), bounds=BUCKETS_TOGETHER)
         self.batch_rows = Histogram(part(), bounds=BUCKETS_TOGETHER)
+
+    def predicted(self, *, requests: int, rows: int, queued: float, seconds: float) -> None:
+        """Count requests that were predicted together, after waiting `queued` seconds, within `seconds`."""
+        self.queue_seconds.observe(queued, times=requests)
+        self.inference_seconds.observe(seconds, times=requests)
+        self.batch_requests.observe(requests)
+        if rows:
+            self.batch_rows.observe(rows)
 
     def refuse(self, reason: str) -> None:
         """Count a request that is not computed, by one of `REASONS`."""

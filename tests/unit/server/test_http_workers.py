@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sagebrush_server.cpus import usable_cpus
 from tests.unit.server.test_drain import ready_port, server_process  # noqa: F401 – a fixture
-from tests.unit.server.wire import Client, wait_until
+from tests.unit.server.wire import Client, connect, post, read_replies, wait_until
 
 NOT_FORKED = """
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor
@@ -156,3 +157,21 @@ def test_cpus_must_be_those_the_container_may_use(tmp_path, files, most):
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
     assert usable_cpus(tmp_path) == min(len(os.sched_getaffinity(0)), most)
+
+
+def test_workers_must_leave_together(two_workers):
+    """While one of them owes an answer, none leaves: the kernel goes on sending connections to each."""
+    process, text, port = two_workers
+    data = post(b"3,1,0")
+    with connect(port) as connection:
+        connection.sendall(data[:-1])
+        wait_until(lambda: metrics(text)["sagebrush_requests_in_flight", None] == 1, about="half received")
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: text().count("draining") == 2, about="both drain")
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            assert len(workers(process)) == 2
+            time.sleep(0.05)
+        connection.sendall(data[-1:])
+        assert [reply.status for reply in read_replies(connection)] == [200]
+    assert process.wait(15) == 0
