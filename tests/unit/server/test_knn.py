@@ -73,11 +73,12 @@ def test_equal_distances_must_be_told_apart_the_same_way_every_time():
     """Of many equal points the first ones are the neighbours, alone and in company; an even vote is the smaller label's."""
     points = np.zeros((50, 3))
     labels = np.array([2.0, 1.0, 1.0, 2.0] + [0.0] * 46)
-    model = built(points, labels, k=4)
-    for rows in (np.ones((1, 3)), np.ones((7, 3))):
-        answer = model.predict(rows)
-        assert answer.more["labels"].tolist() == [[2.0, 1.0, 1.0, 2.0]] * len(rows)
-        assert answer.columns["predicted_label"].tolist() == [1.0] * len(rows)
+    for index in ({}, {"index_type": "faiss.IVFFlat"}, {"index_type": "faiss.IVFPQ", "faiss_index_pq_m": 3}):
+        model = built(points, labels, k=4, **index)
+        for rows in (np.ones((1, 3)), np.ones((7, 3))):
+            answer = model.predict(rows)
+            assert answer.more["labels"].tolist() == [[2.0, 1.0, 1.0, 2.0]] * len(rows)
+            assert answer.columns["predicted_label"].tolist() == [1.0] * len(rows)
 
 
 def test_answers_must_have_sagemakers_form():
