@@ -148,7 +148,7 @@ def test_pages_must_give_the_model_that_memory_gives(job, request):
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_served_scores_must_be_the_librarys_own(data, tmp_path_factory):
-    """For random models and rows the answer is bit for bit what the library's Booster.predict says."""
+    """For random models and rows the answer is what the library's Booster.predict says: bit for bit, for dart but for rounding."""
     from sagebrush_server.algorithms.xgboost.model_file import save
 
     random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -168,7 +168,11 @@ def test_served_scores_must_be_the_librarys_own(data, tmp_path_factory):
     save(booster, folder=folder, example=blocks.Block(features[:1]))
     asked = features[random.integers(0, 60, rows)] + random.normal(size=(rows, width))
     answer = load(folder).predict(asked).columns["score"]
-    assert np.array_equal(answer, booster.predict(xgboost.DMatrix(asked, nthread=1)))
+    expected = booster.predict(xgboost.DMatrix(asked, nthread=1))
+    if booster_name == "dart":  # the library adds its trees up in another order without a matrix
+        assert answer == pytest.approx(expected, rel=1e-5)
+    else:
+        assert np.array_equal(answer, expected)
     model = load(folder)
     model.check_self_test(model.predict(model.self_test_rows()))
 
