@@ -143,7 +143,20 @@ TABLE: Final = (
 )  # fmt: skip
 
 _OURS: Final = frozenset(
-    ["num_round", "early_stopping_rounds", "csv_weights", "save_model_on_termination", "eval_metric", "seed", "nthread", "process_type", "sampling_method", "single_precision_histogram", "deterministic_histogram", "lambda_bias"]
+    [
+        "num_round",
+        "early_stopping_rounds",
+        "csv_weights",
+        "save_model_on_termination",
+        "eval_metric",
+        "seed",
+        "nthread",
+        "process_type",
+        "sampling_method",
+        "single_precision_histogram",
+        "deterministic_histogram",
+        "lambda_bias",
+    ]
 )
 """What is not handed on to the library as it is."""
 
