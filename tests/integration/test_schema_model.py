@@ -1,9 +1,11 @@
 """What is served, at spec.model and at a variant's model, in the real API server: the same constraints in both places."""
 
 from copy import deepcopy
+from typing import get_args
 
 import pytest
 
+from sagebrush.api.model import ALLOWANCE_PATTERN, Framework
 from tests.integration.constraints import ROLE, Cases, check_accepted, check_refused, environment, shown
 from tests.integration.kube import Kube
 from tests.integration.manifests import GONE, endpoint
@@ -52,7 +54,42 @@ def cases(path: str) -> Cases:
     environment(table, f"{path}.environment")
     reference(table, path)
     table.known(path, f"{path}.artifact", f"{path}.container")
+    loading(table, path)
     return table
+
+
+def loading(table: Cases, path: str) -> None:
+    """What the built-in server is told about loading the model."""
+    built_in = {f"{path}.container": GONE}
+    framework, allow = f"{path}.framework", f"{path}.allow"
+    for name in get_args(Framework):
+        table.take(f"framework {name}", {**built_in, framework: name})
+    table.refuse(
+        "another framework",
+        {**built_in, framework: "tensorflow"},
+        f'{shown(framework)}: Unsupported value: "tensorflow"',
+        '"scikit-learn", "xgboost", "lightgbm", "onnx", "mlflow", "inference.py"',
+    )
+    for word in ("Unpickling", "Requirements", "mine.Type", "a.b_1.C", "a." + "b" * 254):
+        table.take(f"allow {word[:12]}", {**built_in, allow: [word]})
+    said = f"{shown(allow)}[0] in body should match '{ALLOWANCE_PATTERN}'"
+    for word in ("", "Pickling", "unpickling", ".a", "a.", "a b.c", "a,b.c", "a.*"):
+        table.refuse(f"allow {word!r}", {**built_in, allow: [word]}, said)
+    table.refuse("a long allowance", {**built_in, allow: ["a." + "b" * 255]}, f"{shown(allow)}[0]: Too long", "256")
+    table.refuse("twice allowed", {**built_in, allow: ["a.b", "a.b"]}, f"{shown(allow)}[1]: Duplicate value")
+    table.take("32 allowances", {**built_in, allow: [f"a.b{number}" for number in range(32)]})
+    table.refuse(
+        "33 allowances",
+        {**built_in, allow: [f"a.b{number}" for number in range(33)]},
+        f"{shown(allow)}: Too many",
+        "32",
+    )
+    for name, value in ((framework, "onnx"), (allow, ["Unpickling"])):
+        table.refuse(
+            f"{name} for an image of one's own",
+            {name: value},
+            "container: an image of your own honours neither framework nor allow",
+        )
 
 
 def reference(table: Cases, path: str) -> None:

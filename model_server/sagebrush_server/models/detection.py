@@ -104,8 +104,8 @@ def _of_framework(framework: str, *, found: list[Found], root: Path, names: list
         raise ModelError(f"spec.model.framework is {framework}, and {root} holds several: {several}; leave one of them")
     if framework not in ("mlflow", "inference.py") and len(names) == 1 and (root / names[0]).is_file():
         return Found(wanted[0], root / names[0])  # the only file there is; its name tells nothing
-    expected = " or ".join(one.value for one in wanted)
-    raise ModelError(f"spec.model.framework is {framework}, but {root} holds neither {expected} ({holds})")
+    expected = " and no ".join(one.value.removeprefix("an ").removeprefix("a ") for one in wanted)
+    raise ModelError(f"spec.model.framework is {framework}, but {root} holds no {expected} ({holds})")
 
 
 def _root_of(folder: Path) -> Path:

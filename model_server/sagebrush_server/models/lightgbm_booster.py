@@ -21,7 +21,7 @@ def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] 
     import lightgbm
 
     try:
-        booster = lightgbm.Booster(model_file=path, params={"verbosity": -1})
+        booster = lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as problem:
         raise ModelError(f"{path.name} can't be read by LightGBM {lightgbm.__version__}: {problem}") from problem
     return booster_model(booster, settings=settings, example=example)

@@ -22,6 +22,7 @@ _NUMBERS: Final[Mapping[str, type[np.number[Any]]]] = {
     "tensor(int32)": np.int32,
     "tensor(float16)": np.float16,
 }
+_FLOATS: Final = ("tensor(float)", "tensor(double)", "tensor(float16)")
 _LABELS: Final = ("tensor(int64)", "tensor(int32)", "tensor(string)")
 _MAPS: Final = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
 Floats = NDArray[np.float64]
@@ -134,7 +135,7 @@ def _scorer(
 ) -> Callable[[Rows], Columns]:
     """A classifier has a label and, mostly, probabilities; anything else answers its outputs by their names."""
     label = next((one for one in outputs if one.type in _LABELS), None)
-    shares = next((one for one in outputs if one.type in _MAPS or (label and one.type in _NUMBERS)), None)
+    shares = next((one for one in outputs if one is not label and (one.type in _MAPS or one.type in _FLOATS)), None)
     if label is not None and shares is not None and len(outputs) == 2:
         return _Classifier(run, label=label, shares=shares, settings=settings, probe=probe).columns
     unknown = next((one for one in outputs if one.type not in _NUMBERS and one.type not in _LABELS), None)

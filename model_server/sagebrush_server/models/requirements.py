@@ -1,5 +1,6 @@
 """`requirements.txt` of an artifact, installed into a folder of its own before the model is loaded."""
 
+import ensurepip
 import fcntl
 import hashlib
 import importlib
@@ -8,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import venv
@@ -17,6 +19,7 @@ from sagebrush_server.models.errors import ModelError
 from sagebrush_server.models.settings import LoadingSettings
 
 _LOG = logging.getLogger(__name__)
+_DEBIAN = "/usr/share/python-wheels"
 _DONE = ".sagebrush-installed"
 
 
@@ -51,19 +54,27 @@ def install_requirements(path: Path, *, settings: LoadingSettings) -> None:
 
 
 def _install(path: Path, *, folder: Path) -> None:
-    """An environment of its own brings pip along, which the server's lacks; it sees the server's packages."""
+    """An environment of its own, which sees the server's packages: pip installs what they don't have."""
     start = time.monotonic()
-    venv.create(folder / "venv", with_pip=True, symlinks=True, clear=True)
+    wheel = _pip_wheel()
+    venv.create(folder / "venv", with_pip=wheel is None, symlinks=True, clear=True)
     site = next((folder / "venv" / "lib").glob("python3*/site-packages"))
     ours = [entry for entry in sys.path if entry.endswith("-packages") and Path(entry).is_dir()]
     (site / "sagebrush-server.pth").write_text("".join(f"{entry}\n" for entry in ours))
-    command = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+    pip = ["-m", "pip"] if wheel is None else [f"{wheel}/pip"]
+    command = [str(folder / "venv" / "bin" / "python"), *pip, "install", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--requirement", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [done.stderr.strip()]
         raise ModelError(f"{path.parent.name}/{path.name} can't be installed: {' '.join(errors)}")
     _LOG.info("%s installed in %.1f s", path, time.monotonic() - start)
+
+
+def _pip_wheel() -> Path | None:
+    """Python's own copy of pip, which runs as it is: the server's environment has no pip, and installing it takes long."""
+    places = (Path(ensurepip.__file__).parent / "_bundled", Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or _DEBIAN))
+    return next((wheel for place in places for wheel in sorted(place.glob("pip-*.whl"))), None)
 
 
 def _check_versions(site: Path) -> None:

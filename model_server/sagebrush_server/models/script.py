@@ -91,21 +91,24 @@ class _Step:
 
     def __init__(self, function: Function, *, takes: int, context: Context) -> None:
         try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):  # written in C
-            parameters = ()  # type: ignore[assignment]
-        most = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)
-        least = sum(
-            one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-            for one in parameters
-        )
-        anything = not parameters or any(one.kind is one.VAR_POSITIONAL for one in parameters)
-        if not anything and (most < takes or least > takes + 1):
-            name = getattr(function, "__name__", str(function))
-            raise ModelError(f"{name} takes {least} arguments; it is called with {takes}, or {takes + 1} with context")
-        self.with_context = not anything and most > takes
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # written in C: it says nothing of its arguments
+            parameters = None
+        self.with_context = parameters is not None and self._takes_context(function, parameters, takes=takes)
         self.is_async = inspect.iscoroutinefunction(function)
         self.call: Function = (lambda *given: function(*given, context)) if self.with_context else function
+
+    @staticmethod
+    def _takes_context(function: Function, parameters: list[inspect.Parameter], *, takes: int) -> bool:
+        """Whether there is one argument more than it `takes`. Raises ModelError where it can't be called at all."""
+        if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+            return False
+        places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+        least = sum(one.default is one.empty for one in places)
+        if len(places) < takes or least > takes + 1:
+            name = getattr(function, "__name__", str(function))
+            raise ModelError(f"{name} takes {least} arguments; it is called with {takes}, or {takes + 1} with context")
+        return len(places) > takes
 
 
 class ScriptResponder:
@@ -182,21 +185,23 @@ class ScriptResponder:
         if self._transform is not None:
             answer = await _later(self._transform.call(self._model, body, content_type, accept))
         else:
-            data = await _later(self._read(body, content_type))
+            try:
+                data = await _later(self._input.call(body, content_type))
+            except Exception as problem:
+                if (refusal := _refusal(problem)) is None:
+                    raise
+                raise refusal from problem
             prediction = await _later(self._predict.call(data, self._model))
             answer = await _later(self._output.call(prediction, accept))
         return self._finished(answer, accept=accept)
 
     def _read(self, body: bytes | str, content_type: str) -> Any:
-        """`input_fn`: what it can't read is the client's fault, or as its exception's `status_code` says."""
         try:
             return self._input.call(body, content_type)
-        except ValueError as problem:
-            raise RequestError(400, message=str(problem) or type(problem).__name__) from problem
-        except RequestError:
-            raise
         except Exception as problem:
-            raise _refused(problem) from problem
+            if (refusal := _refusal(problem)) is None:
+                raise
+            raise refusal from problem
 
     def _finished(self, answer: Any, *, accept: str) -> Reply:
         reply = reply_of(answer, accept=accept)
@@ -206,12 +211,18 @@ class ScriptResponder:
         """Nothing is known of what the program takes; `model_fn` and `model_warmup_fn` have run."""
 
 
-def _refused(problem: Exception) -> Exception:
-    """An exception that names a status of a client's error is a refusal (the toolkits' errors have `status_code`)."""
-    status = getattr(problem, "status_code", None)
+def _refusal(problem: Exception) -> RequestError | None:
+    """What an exception of `input_fn` is to the client: a ValueError is a body that can't be read.
+
+    The toolkits' own errors say by `status_code` what they are. Anything else is the code's fault, and no refusal.
+    """
+    if isinstance(problem, RequestError):
+        return problem
+    status = getattr(problem, "status_code", 400 if isinstance(problem, ValueError) else None)
     if isinstance(status, int) and 400 <= status < 500:
-        return RequestError(status, message=str(getattr(problem, "message", None) or problem))
-    return problem
+        text = getattr(problem, "message", None) or str(problem) or type(problem).__name__
+        return RequestError(status, message=str(text))
+    return None
 
 
 def _now(result: Any) -> Any:

@@ -72,10 +72,7 @@ class ApplicationAutoScaling(ApiModel):
     """What AWS' Application Auto Scaling takes beyond the common fields."""
 
     concurrent_requests_per_replica: Annotated[float, Field(gt=0)] | None = None
-    """
-    Second target, on SageMakerVariantConcurrentRequestsPerModelHighResolution: sees a spike within seconds. Of several
-    targets the one that wants most wins.
-    """
+    """Second target (SageMakerVariantConcurrentRequestsPerModelHighResolution), which sees a spike in seconds; the larger wins."""
     disable_scale_in: bool = False
     """Never remove instances."""
     step_policies: Annotated[list[StepPolicy], Field(max_length=8, json_schema_extra=list_map("name"))] = []

@@ -65,16 +65,13 @@ class AwsLocation(ApiModel):
     """Which account and region, as whom, and what becomes of it."""
 
     role_arn: RoleArn
-    """Role that SageMaker assumes to read data, write artifacts and pull images (the execution role)."""
+    """SageMaker's execution role: reads data, writes artifacts, pulls images."""
     region: Region | None = None
     """Region; the operator's own when unset."""
     assume_role_arn: RoleArn | None = None
-    """
-    Role that the operator assumes for this object's calls, for another account; the one that the operator's settings name
-    for the namespace, or else its own identity, when unset.
-    """
+    """Role to assume for this object's calls; the namespace's in the operator's settings, else its own identity, when unset."""
     deletion_policy: DeletionPolicy = "Delete"
-    """What happens in AWS when this object is deleted: Delete removes what belongs to it, Retain leaves all of it as it is."""
+    """When this object is deleted: Delete removes what belongs to it in AWS, Retain leaves it."""
     enable_network_isolation: bool = False
     """No network for the container."""
     vpc: Vpc | None = None

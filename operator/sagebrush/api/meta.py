@@ -132,16 +132,15 @@ class PodSettings(ApiModel):
     ] = []
     """Taints the pods tolerate."""
     service_account_name: ObjectName | None = None
-    """Service account of the pods (for cloud identities); the namespace's default when unset."""
+    """Service account of the pods; the namespace's default when unset."""
     image_pull_secrets: Annotated[
         list[LocalObjectReference], Field(max_length=8, json_schema_extra=list_map("name"))
     ] = []
     """Secrets for private image registries."""
     storage_secret_name: ObjectName = "sagebrush-storage"  # noqa: S105 - a name, not a secret
     """
-    Secret whose keys become environment variables of the containers that fetch and upload: AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL_S3. It need not exist: without it the pods use the service
-    account's identity.
+    Secret for the containers that fetch and upload, its keys being environment variables: AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL_S3. Without it the service account's identity is used.
     """
 
 

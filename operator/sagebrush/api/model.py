@@ -6,14 +6,18 @@ from pydantic import ConfigDict, Field
 
 from sagebrush.api.meta import ApiModel, Duration, EnvVar, LocalObjectReference, Sha256, StorageUri, list_map, rules
 
+Framework = Literal["scikit-learn", "xgboost", "lightgbm", "onnx", "mlflow", "inference.py"]
+ALLOWANCE_PATTERN = r"^(Unpickling|Requirements|\w[\w.]*\.\w+)$"
+Allowance = Annotated[str, Field(pattern=ALLOWANCE_PATTERN, max_length=256)]
+
 
 class Artifact(ApiModel):
-    """A packed model by address."""
+    """A model by address."""
 
     uri: StorageUri
-    """Where model.tar.gz lies."""
+    """Where model.tar.gz lies, or a single file such as model.onnx."""
     sha256: Sha256 | None = None
-    """Its checksum; the pods refuse to load anything else. Unset: whatever lies there is taken, and not verified."""
+    """Checksum that the pods insist on; nothing is verified when unset."""
 
 
 class ServingContainer(ApiModel):
@@ -24,14 +28,11 @@ class ServingContainer(ApiModel):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When the node pulls the image."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """
-    Port that serves /metrics with the counter sagebrush_invocations_total. Needed for scaling on requests with an image
-    of your own; the built-in server has it.
-    """
+    """Port of /metrics with sagebrush_invocations_total, which scaling on requests needs."""
 
 
 class Model(ApiModel):
-    """What is served: a trained model, an artifact by address, or an image that has the model inside."""
+    """What is served: a trained model, an artifact by address, or an image with the model inside."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -41,7 +42,11 @@ class Model(ApiModel):
             ),
             (
                 "has(self.trainingJobRef) || has(self.artifact) || has(self.container)",
-                "give a trainingJobRef, an artifact, or a container whose image has the model inside",
+                "give a trainingJobRef, an artifact, or a container with the model inside",
+            ),
+            (
+                "!has(self.container) || !has(self.framework) && !has(self.allow)",
+                "container: an image of your own honours neither framework nor allow",
             ),
         )
     )
@@ -49,10 +54,14 @@ class Model(ApiModel):
     training_job_ref: LocalObjectReference | None = None
     """TrainingJob of this namespace whose model is served once it is Completed."""
     artifact: Artifact | None = None
-    """A packed model by address."""
+    """A model by address."""
+    framework: Framework | None = None
+    """What the artifact holds, where its files don't tell; nothing else is loaded then."""
+    allow: Annotated[list[Allowance], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})] = []
+    """Beyond reading data: Unpickling runs its maker's code, Requirements installs what it lists, a dotted name trusts a skops type."""
     container: ServingContainer | None = None
-    """Image that serves; the built-in model server, or a trainingJobRef's own image, when unset."""
+    """Image that serves; the built-in server, or a trainingJobRef's own image, when unset."""
     environment: Annotated[list[EnvVar], Field(max_length=100, json_schema_extra=list_map("name"))] = []
-    """Extra environment variables of the serving container."""
+    """Extra variables of the serving container."""
     startup_timeout: Duration = "10m"
-    """Longest time a replica may take until /ping answers 200 (SageMaker's ContainerStartupHealthCheckTimeout); not serverless."""
+    """Longest time until /ping answers 200 (ContainerStartupHealthCheckTimeout); not serverless."""

@@ -22,7 +22,7 @@ from sagebrush.api.scaling_status import ScalingStatus
 
 
 class ServiceSettings(ApiModel):
-    """How the endpoint is reached inside the cluster and from outside. Honoured by backend Cluster only."""
+    """How the endpoint is reached. Honoured by backend Cluster only."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -107,11 +107,11 @@ class ModelEndpointSpec(ApiModel):
     )
 
     backend: Backend = Backend.CLUSTER
-    """Cluster runs a Deployment and a Service; SageMaker runs an endpoint there."""
+    """Cluster runs a Deployment and a Service; SageMaker an endpoint."""
     model: Model
     """What is served."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Number of replicas where there is no spec.scaling; kubectl scale sets it."""
+    """Replicas where there is no spec.scaling; kubectl scale sets it."""
     scaling: Scaling | None = None
     """Scaling policy; a fixed number of replicas when unset."""
     cluster: EndpointPodSettings | None = None
@@ -130,9 +130,9 @@ class ServedModel(ApiModel):
     training_job: Text | None = None
     """TrainingJob that it came from."""
     image: Text
-    """Serving image, pinned for this revision."""
+    """Serving image, pinned."""
     fetch_image: Text | None = None
-    """Image that fetches the artifact, pinned for this revision."""
+    """Image that fetches the artifact, pinned."""
 
 
 class ModelEndpointStatus(ApiModel):
@@ -143,7 +143,7 @@ class ModelEndpointStatus(ApiModel):
     conditions: ConditionList = []
     """Ready, Reconciling, Stalled, ScalingActive."""
     url: Text | None = None
-    """Address for POST /invocations: inside the cluster, or on SageMaker its runtime's public one, which takes signed requests."""
+    """Address of POST /invocations, in the cluster or of SageMaker's runtime (signed requests)."""
     revision: Text | None = None
     """Content hash of what the desired replicas run."""
     model: ServedModel | None = None
@@ -159,7 +159,7 @@ class ModelEndpointStatus(ApiModel):
     sage_maker: SageMakerEndpointStatus | None = None
     """What only SageMaker tells."""
     revisions: Annotated[list[Revision], Field(max_length=30, json_schema_extra=list_map("revision"))] = []
-    """Revisions that are kept in SageMaker, that which served last at the end: what spec.sageMaker.revision may name."""
+    """Revisions kept in SageMaker, that which served last at the end; spec.sageMaker.revision names one."""
     cost: Cost | None = None
     """What it costs in SageMaker, estimated."""
 

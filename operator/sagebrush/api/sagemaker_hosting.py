@@ -168,7 +168,7 @@ class SageMakerHosting(AwsLocation):
     )
 
     name: Annotated[str, Field(min_length=1), limited("EndpointName")] | None = None
-    """Name of the endpoint in SageMaker, unique there ignoring case; made from namespace, name and uid when unset."""
+    """Name in SageMaker, unique ignoring case; made from namespace, name and uid when unset."""
     instance_type: InstanceType | None = None
     """Instance type of the only variant, such as ml.m5.xlarge."""
     serverless: Serverless | None = None
@@ -188,10 +188,7 @@ class SageMakerHosting(AwsLocation):
     deployment: Deployment | None = None
     """How an update reaches the endpoint."""
     revision: Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]+$")] | None = None
-    """
-    Serves this one of status.revisions, whatever else the spec says of model and variants: a rollback. Remove it to serve
-    what the spec says.
-    """
+    """Rollback: serves this one of status.revisions, whatever the spec says of model and variants."""
     revision_history_limit: Annotated[int, Field(ge=0, le=20)] = 3
     """Older revisions (endpoint configuration and models) that are kept for a rollback."""
 
@@ -218,7 +215,7 @@ class VariantStatus(ApiModel):
 
 
 class Revision(ApiModel):
-    """One content of the endpoint: an endpoint configuration and its models. Immutable."""
+    """An endpoint configuration and its models."""
 
     revision: Text
     """Content hash."""
@@ -275,4 +272,4 @@ class SageMakerEndpointStatus(ApiModel):
     last_update: UpdateAttempt | None = None
     """The newest attempt to bring a revision to the endpoint, until it has succeeded."""
     recreations: int = 0
-    """How often the endpoint was deleted and made anew after it Failed, since it last served."""
+    """How often it was made anew after it Failed, since it last served."""

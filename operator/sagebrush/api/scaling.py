@@ -33,7 +33,7 @@ class ScalingTarget(ApiModel):
     )
 
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
-    """Requests per minute per replica (SageMaker's SageMakerVariantInvocationsPerInstance)."""
+    """Requests per minute per replica (SageMakerVariantInvocationsPerInstance)."""
     in_flight: Annotated[float, Field(gt=0)] | None = None
     """Requests per replica that wait or are being answered at the same time."""
     latency: Latency | None = None
@@ -106,7 +106,7 @@ class Schedule(ApiModel):
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
     """Name, as status and Events tell it."""
     cron: Annotated[str, Field(min_length=9, max_length=128, pattern=r"^\S+( +\S+){4}$")]
-    """When it begins: minute, hour, day of month, month, day of week, such as 0 8 * * MON-FRI."""
+    """When it begins: minute, hour, day, month, day of week, such as 0 8 * * MON-FRI."""
     duration: Duration
     """How long it lasts."""
     time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
@@ -211,7 +211,7 @@ class VariantScaling(ApiModel):
     scale_out_cooldown: Duration = "0s"
     """Time after a scale-out before the next one."""
     scale_in_cooldown: Duration = "5m"
-    """Time since the last change, and for which fewer replicas must have been enough, before any is removed."""
+    """How long fewer replicas must have been enough, and nothing changed, before any is removed."""
     application_auto_scaling: ApplicationAutoScaling | None = None
     """What AWS' own engine takes beyond these."""
 
@@ -222,7 +222,7 @@ class Scaling(VariantScaling):
     model_config = ConfigDict(json_schema_extra=_rules(f"{_COMMON_TO_BOTH_ENGINES} && {_OF_ONE_VARIANT}"))
 
     source: Literal["Prometheus", "Pods"] | None = None
-    """Where the newest request metrics are read: in Prometheus when unset, or every 2 s in the pods (backend Cluster)."""
+    """Source of the newest request metrics: Prometheus when unset, or the pods, every 2 s (backend Cluster)."""
     step_policy: StepScaling | None = None
     """Steps beside the target."""
     burst: Burst | None = None

@@ -68,7 +68,7 @@ class PredictionStatus(ApiModel):
     error_percent: float | None = None
     """Median error of the predictions of the last day, in percent of what came."""
     learned: Text | None = None
-    """What was learned from the history, and how the policy does when it is replayed over it."""
+    """What the history taught, and how the policy does over it."""
     learned_at: datetime | None = None
     """When."""
 

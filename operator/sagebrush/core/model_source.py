@@ -35,6 +35,20 @@ class ResolvedModel:
     pull_policy: str = "IfNotPresent"
 
 
+def loading_environment(model: Model) -> dict[str, str]:
+    """What the built-in server is told about loading the model (docs/contract.md); empty where the spec says nothing."""
+    values = {"SAGEBRUSH_MODEL_FRAMEWORK": model.framework or "", "SAGEBRUSH_MODEL_ALLOW": ",".join(model.allow)}
+    return {name: value for name, value in values.items() if value}
+
+
+def own_image_finding(model: Model, *, image: str) -> str | None:
+    """Why an image that isn't the built-in server's can't serve the model; None where it can."""
+    if not loading_environment(model):
+        return None
+    fields = " and ".join(name for name in ("framework", "allow") if getattr(model, name))
+    return f"spec.model: {fields} are honoured by the built-in server, and {image} is another; remove them"
+
+
 def resolve_model(spec: ModelEndpointSpec, job: SourceJob | None) -> ResolvedModel | Finding:
     """The model to serve, or what it still waits for."""
     return resolve(spec.model, job)
@@ -42,6 +56,14 @@ def resolve_model(spec: ModelEndpointSpec, job: SourceJob | None) -> ResolvedMod
 
 def resolve(model: Model, job: SourceJob | None) -> ResolvedModel | Finding:
     """The same for the model of one variant."""
+    found = _resolve(model, job)
+    if isinstance(found, ResolvedModel) and found.image is not None:
+        refused = own_image_finding(model, image=found.image)
+        return Finding(Reason.INVALID_SPEC, refused, Outlook.STALLED) if refused else found
+    return found
+
+
+def _resolve(model: Model, job: SourceJob | None) -> ResolvedModel | Finding:
     container = model.container
     image = container.image if container else None
     pull_policy = container.image_pull_policy if container else "IfNotPresent"

@@ -194,6 +194,32 @@ def test_endpoint_must_serve_with_the_jobs_own_image() -> None:
     assert "server:1" == container(own, "fetch")["image"]
 
 
+LOADING = {"framework": "scikit-learn", "allow": ["Unpickling", "mine.Scaler"]}
+
+
+def test_loading_must_reach_the_built_in_server() -> None:
+    """What the manifest says of framework and trust is a variable of serve, and another revision."""
+    artifact = {"artifact": {"uri": ARTIFACT}}
+    said, silent = (plan(model={**artifact, **more}) for more in (LOADING, {}))
+    values = env(container(applied(said, "Deployment"), "serve"))
+    assert ("scikit-learn", "Unpickling,mine.Scaler") == (
+        values["SAGEBRUSH_MODEL_FRAMEWORK"],
+        values["SAGEBRUSH_MODEL_ALLOW"],
+    )
+    assert not {name for name in env(container(applied(silent, "Deployment"), "serve")) if "MODEL_" in name}
+    assert status_of(said).revision != status_of(silent).revision
+
+
+def test_loading_must_be_refused_where_another_image_serves() -> None:
+    """A job's own image knows nothing of framework and allow: they are not ignored."""
+    job = source(TrainingPhase.COMPLETED, algorithm={"image": "mine:1"})
+    made = plan(Observed(training_job=job), model={**REF, **LOADING})
+    assert (("False", "InvalidSpec"), ()) == (ready(made), made.actions)
+    assert "framework and allow are honoured by the built-in server, and mine:1 is another" in message(made)
+    built_in = plan(Observed(training_job=source(TrainingPhase.COMPLETED)), model={**REF, **LOADING})
+    assert "SAGEBRUSH_MODEL_ALLOW" in env(container(applied(built_in, "Deployment"), "serve"))
+
+
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [

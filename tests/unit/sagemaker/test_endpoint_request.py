@@ -271,6 +271,19 @@ def test_image_of_a_training_job_must_serve_it(source: SourceJob, image: str) ->
     assert {"Image": image, "ModelDataUrl": "s3://bucket/out/model.tar.gz"} == model["PrimaryContainer"]
 
 
+LOADING = {"framework": "onnx", "allow": ["Requirements"]}
+
+
+def test_loading_must_reach_the_built_in_server_only() -> None:
+    """The built-in server's image in ECR is told of framework and allow; an image that knows neither is refused."""
+    (model,) = requests(served_job(None, more={"model": {"artifact": {"uri": ARTIFACT}, **LOADING}}))["CreateModel"]
+    environment = {"SAGEBRUSH_MODEL_FRAMEWORK": "onnx", "SAGEBRUSH_MODEL_ALLOW": "Requirements"}
+    assert environment == model["PrimaryContainer"]["Environment"]
+    world = served_job(job(**BUILT_IN), more={"model": {**REF["more"]["model"], **LOADING}})
+    with pytest.raises(SpecError, match=r"framework and allow are honoured by the built-in server"):
+        world.look()
+
+
 def test_artifact_that_sagemaker_cannot_read_must_be_refused() -> None:
     """A Cluster job may have written to a volume."""
     source = job()

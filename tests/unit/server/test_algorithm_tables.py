@@ -62,6 +62,8 @@ def test_the_names_must_be_sagemakers(algorithm):
 def test_the_limits_must_be_sagemakers(algorithm):
     """The ends of AWS' ranges and all its words are legal here; the numbers just outside are not."""
     for rule in json.loads((SAGEMAKERS / f"{algorithm}.json").read_text())["hyperparameters"]:
+        if "when" in rule:
+            continue  # what holds in certain cases only, the algorithm checks after reading all of them
         row = next(row for row in table_of(algorithm) if row.name == rule["name"])
         for word in (*rule.get("choices", ()), *rule.get("words", ())):
             row.parse(word)

@@ -11,6 +11,7 @@ from sagebrush_server.errors import ClientError
 from sagebrush_server.training import blocks
 from sagebrush_server.training.blocks import open_rows
 from sagebrush_server.training.formats import base, lines
+from sagebrush_server.training.formats.libsvm_rows import LibsvmFormat
 from sagebrush_server.training.formats.recordio_rows import RecordioFormat
 from sagebrush_server.training.job import Channel
 
@@ -173,6 +174,36 @@ def test_libsvm_must_give_sparse_rows_of_one_width(channel, keep_bytes):
         assert np.concatenate([block.weights for block in found]).tolist() == [0.5, *[1] * 30, 2]
     with pytest.raises(ClientError, match="has the column 7; feature_dim says 4"):
         list(open_rows(channel({}, content_type="text/libsvm"), label=True, feature_dim=4).blocks())
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.floats(-1e307, 1e307), st.dictionaries(st.integers(0, 40), st.floats(-1e307, 1e307), max_size=5)),
+        min_size=1,
+        max_size=6,
+    ),
+    weighted=st.booleans(),
+    gap=st.sampled_from([" ", "  ", "\t"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_libsvm_must_be_read_the_same_at_once_and_item_by_item(tmp_path_factory, rows, weighted, gap):
+    """The quick way gives the values of the careful one, bit for bit, and both are float() of the text."""
+    path = tmp_path_factory.getbasetemp() / "any.libsvm"
+    lines = [
+        gap.join([f"{label!r}:2.5" if weighted else repr(label), *(f"{i}:{items[i]!r}" for i in sorted(items))])
+        for label, items in rows
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    reader = LibsvmFormat(base.Layout("train"))
+    (piece,) = reader.pieces(path)
+    for block in (reader.read(piece), reader._read_items(reader.text(piece), piece=piece)):
+        assert block.labels.tolist() == [label for label, _ in rows]
+        assert (block.weights.tolist() == [2.5] * len(rows)) if weighted else (block.weights is None)
+        dense = np.zeros((len(rows), max((i + 1 for _, items in rows for i in items), default=0)))
+        for row, (_, items) in enumerate(rows):
+            for column, value in items.items():
+                dense[row, column] = value
+        assert np.array_equal(block.features.toarray(), dense)
 
 
 @pytest.mark.usefixtures("small_pieces")

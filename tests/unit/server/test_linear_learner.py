@@ -268,6 +268,75 @@ def test_candidates_must_vary_what_is_auto_and_keep_what_is_set(settings, models
     assert len(choose_candidates(everything, weights=2**24, balanced=4.0)) == settings.get("num_models", 1)
 
 
+REGRESSOR = {"predictor_type": "regressor"}
+
+
+@pytest.mark.parametrize(
+    ("change", "beside"),
+    [
+        ({"wd": "0.5"}, {}),
+        ({"l1": "0.01"}, {}),
+        ({"learning_rate": "0.1"}, {}),
+        ({"mini_batch_size": "50"}, {}),
+        ({"epochs": "2"}, {}),
+        ({"optimizer": "rmsprop"}, {}),
+        ({"momentum": "0.5"}, {"optimizer": "sgd"}),
+        ({"beta_1": "0.5"}, {}),
+        ({"beta_2": "0.5"}, {}),
+        ({"bias_lr_mult": "3"}, {}),
+        ({"bias_wd_mult": "3"}, {"wd": "0.1", "init_bias": "1"}),
+        ({"use_lr_scheduler": "false"}, {}),
+        ({"lr_scheduler_step": "1"}, {}),
+        ({"lr_scheduler_factor": "0.5"}, {}),
+        ({"lr_scheduler_minimum_lr": "0.05"}, {}),
+        ({"init_method": "normal"}, {}),
+        ({"init_scale": "0.5"}, {}),
+        ({"init_sigma": "0.5"}, {"init_method": "normal"}),
+        ({"init_bias": "2"}, {}),
+        ({"use_bias": "false"}, {}),
+        ({"normalize_data": "false"}, {}),
+        ({"unbias_data": "false"}, {}),
+        ({"num_point_for_scaler": "50"}, {}),
+        ({"positive_example_weight_mult": "balanced"}, {}),
+        ({"margin": "3"}, {"loss": "hinge_loss"}),
+        ({"huber_delta": "0.1"}, {**REGRESSOR, "loss": "huber_loss"}),
+        ({"quantile": "0.9"}, {**REGRESSOR, "loss": "quantile_loss"}),
+        ({"loss_insensitivity": "0.5"}, {**REGRESSOR, "loss": "eps_insensitive_squared_loss"}),
+        ({"normalize_label": "false"}, REGRESSOR),
+        ({"unbias_label": "false"}, REGRESSOR),
+    ],
+    ids=lambda value: "-".join(f"{name}={of}" for name, of in value.items()),
+)
+def test_every_hyperparameter_of_training_must_change_the_model(job, change, beside):
+    """What is taken is honoured: another value gives another model, all else being the same."""
+    fixed = {"epochs": "3", "learning_rate": "0.05", "l1": "0", "wd": "0", "num_models": "1", **beside}
+    models = []
+    for more in ({}, change):
+        task = job(lambda x: (x[:, 0] + 2 * x[:, 1] > 0.8) * 1.0, **{**fixed, **more})
+        train(task)
+        model = LinearModel.read(task.model_folder)
+        models.append((model.weights, model.bias, model.offset, model.scale, model.label_scale, model.label_offset))
+    assert models[0] != models[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "figure"),
+    [
+        ({"f_beta": "3"}, "binary_f_beta"),
+        ({"binary_classifier_model_selection_criteria": "recall_at_target_precision"}, "recall"),
+        ({"num_calibration_samples": "12"}, "binary_classification_accuracy"),
+    ],
+)
+def test_every_hyperparameter_of_judging_must_change_a_figure(job, capsys, change, figure):
+    """Criterion, calibration sample and beta are honoured."""
+    found = []
+    for more in ({}, change):
+        train(job(lambda x: x[:, 0] + np.sin(40 * x[:, 1]) > 0.3, num_models="1", **more))
+        lines = [line for line in capsys.readouterr().out.splitlines() if f"validation {figure} " in line]
+        found.append(lines[-1])
+    assert found[0] != found[1]
+
+
 def test_l1_must_make_weights_exactly_zero(job):
     """A great l1 leaves features out altogether, wd never does."""
     counts = []

@@ -7,6 +7,7 @@ from typing import Any
 from sagebrush.api.meta import parse_duration
 from sagebrush.api.model_endpoint import EndpointPodSettings, ModelEndpointSpec
 from sagebrush.core import naming
+from sagebrush.core.model_source import loading_environment
 from sagebrush.core.render import pod
 from sagebrush.core.resource import Manifest, Meta
 
@@ -132,6 +133,7 @@ def _serve_container(meta: Meta, spec: ModelEndpointSpec, serving: Serving, sett
         values["SAGEBRUSH_MODEL_SHA256"] = serving.sha256
     if serving.built_in:
         values["SAGEBRUSH_METRICS_PORT"] = str(METRICS_PORT)
+        values |= loading_environment(spec.model)
     ports = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]
     if serving.metrics_port:
         ports.append({"name": "metrics", "containerPort": serving.metrics_port, "protocol": "TCP"})

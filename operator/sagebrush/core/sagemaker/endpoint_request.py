@@ -9,7 +9,7 @@ from sagebrush.api.model import Model
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus, ServedModel
 from sagebrush.api.sagemaker_hosting import DataCapture, Deployment, SageMakerHosting, Serverless
 from sagebrush.api.scaling import Scaling
-from sagebrush.core.model_source import ResolvedModel, SourceJob
+from sagebrush.core.model_source import ResolvedModel, SourceJob, loading_environment, own_image_finding
 from sagebrush.core.plan import SpecError
 from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.resource import Meta
@@ -119,6 +119,8 @@ def served_by(
     if model.training_job_ref and job and job.spec.backend is Backend.SAGEMAKER and job.spec.algorithm.name:
         algorithm = job.spec.algorithm
         image = image_uri(str(algorithm.name), region=region, version=algorithm.version)
+        if refused := own_image_finding(model, image=image):
+            raise SpecError(refused)
         # Which version is the newest known is the operator's default, too.
         return ServedBy(resolved.uri, image, image if algorithm.version else image.rpartition(":")[0])
     if defaults.server_image is None:
@@ -163,8 +165,9 @@ def model_for(
     container: dict[str, Any] = {"Image": serving.image}
     if serving.uri:
         container["ModelDataUrl"] = serving.uri
-    if model.environment:
-        container["Environment"] = {variable.name: variable.value for variable in model.environment}
+    environment = loading_environment(model) | {variable.name: variable.value for variable in model.environment}
+    if environment:
+        container["Environment"] = environment
     parameters: dict[str, Any] = {"PrimaryContainer": container, "ExecutionRoleArn": hosting.role_arn}
     if hosting.vpc:
         parameters["VpcConfig"] = {
