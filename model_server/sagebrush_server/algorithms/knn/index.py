@@ -16,7 +16,9 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _SLACK: Final = 1e-9
-"""How much of a distance (relative to the values' size) a matrix product may be wrong by, generously."""
+"""How much (relative to the values' size) a matrix product may be wrong by, generously."""
+_CENTRING_SLACK: Final = 1e-12
+"""The same for a difference."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Metric:
     def __init__(self, name: str, *, points: Array) -> None:
         self.name = name
         self.points = _unit(points) if name == "COSINE" else points
-        self._largest = float(np.sqrt(np.einsum("ij,ij->i", self.points, self.points).max()))
         if name == "L2":
             self.middle = self.points.mean(axis=0)
             centred = self.points - self.middle
@@ -53,15 +54,17 @@ class Metric:
         else:
             self.middle = np.zeros(points.shape[1])
             self.table, self.bias = -self.points, np.zeros(len(points))
+        self._largest = float(_lengths(self.points).max())
+        self._farthest = float(_lengths(self.points - self.middle).max())
 
     def prepare(self, rows: Array) -> Array:
         """Bring rows to the form that the distances below take."""
         return _unit(rows) if self.name == "COSINE" else rows
 
     def slack(self, rows: Array) -> Array:
-        """Return by how much a quick value of each row may be wrong."""
-        size = np.sqrt(np.einsum("ij,ij->i", rows, rows)) + self._largest
-        return np.asarray(_SLACK * (size**2))
+        """Return by how much a quick value of each row may be wrong: in the product, and by taking the middle away."""
+        apart = _lengths(rows - self.middle) + self._farthest
+        return np.asarray(apart * (_SLACK * apart + _CENTRING_SLACK * (_lengths(rows) + self._largest)))
 
     def exact(self, row: Array, *, among: Integers) -> Array:
         """Return the exact distances of one row to the points `among`."""
@@ -147,6 +150,10 @@ def _nearest(metric: Metric, row: Array, *, among: Integers, k: int) -> tuple[In
     distance = metric.exact(row, among=among)
     best = np.argsort(distance, kind="stable")[:k]
     return among[best], distance[best]
+
+
+def _lengths(rows: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
 def _unit(rows: Array) -> Array:
