@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sagebrush_server.algorithms.linear_learner.hyperparameters import read as r
 from sagebrush_server.algorithms.linear_learner.losses import loss_and_gradient
 from sagebrush_server.algorithms.linear_learner.model_file import LinearModel
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor, load
+from sagebrush_server.algorithms.linear_learner.selection import Snapshots
 from sagebrush_server.algorithms.linear_learner.threshold import ThresholdRule, choose_threshold
 from sagebrush_server.algorithms.linear_learner.training import train
 from sagebrush_server.algorithms.model import SparseRows
@@ -398,6 +400,18 @@ def test_multiclass_weights_must_lift_a_rare_class(job):
         table = np.loadtxt(task.channels["validation"].folder / "part-0.csv", delimiter=",")
         shares.append(np.mean(load(task.model_folder).predict(table[:, 1:]).columns["predicted_label"] == 2))
     assert shares[0] < shares[1]
+
+
+def test_the_best_epoch_of_each_model_must_be_kept():
+    """A model whose loss rises again, or isn't a number any more, stays as it was at its best; the others go on."""
+    optimiser = SimpleNamespace(models=2, outputs=1, weights=np.array([[1.0, 1.0]]), bias=np.array([1.0, 1.0]))
+    best = Snapshots(optimiser, candidates=[])
+    for value, losses in ((2.0, [0.5, 0.5]), (3.0, [0.6, 0.4]), (4.0, [np.nan, 0.3])):
+        optimiser.weights, optimiser.bias = np.array([[value, value]]), np.array([value, value])
+        best.note(optimiser, losses=np.array(losses))
+    assert [best.model(index)[0].item() for index in (0, 1)] == [2, 4]
+    assert [best.model(index)[1].item() for index in (0, 1)] == [2, 4]
+    assert best.lowest == 0.3
 
 
 def test_old_one_vs_rest_models_must_stay_readable():
