@@ -89,6 +89,8 @@ def test_shares_of_the_hosts_must_make_up_the_whole(channel):
     whole = np.concatenate(parts)
     assert np.array_equal(whole[np.argsort(whole[:, 0])], table)
     assert min(map(len, parts)) > 3
+    with pytest.raises(ClientError, match="no rows are left for this host; take fewer hosts"):
+        open_rows(train, label=True, share=(40, 41)).sample(5, seed=0)
 
 
 @given(

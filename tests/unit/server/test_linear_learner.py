@@ -19,6 +19,7 @@ from sagebrush_server.algorithms.linear_learner.evaluation import (
 from sagebrush_server.algorithms.linear_learner.hyperparameters import read as read_hyperparameters
 from sagebrush_server.algorithms.linear_learner.losses import loss_and_gradient
 from sagebrush_server.algorithms.linear_learner.model_file import LinearModel
+from sagebrush_server.algorithms.linear_learner.optimiser import Optimiser
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor, load
 from sagebrush_server.algorithms.linear_learner.selection import Snapshots
 from sagebrush_server.algorithms.linear_learner.threshold import ThresholdRule, choose_threshold
@@ -135,6 +136,25 @@ def test_training_must_stop_at_sigterm_and_save(job, capsys):
     assert capsys.readouterr().out.count("train objective_loss") == 1
     assert task.cut_short.is_set()
     assert load(task.model_folder).feature_dim == 4
+
+
+def test_training_cut_short_in_its_last_epoch_must_say_so(job, monkeypatch):
+    """SIGTERM between two batches of the last epoch leaves a model, but not a finished run."""
+    task = job(epochs="1")
+    step = Optimiser.step
+
+    def stopping(self, batch):
+        task.stop.set()
+        return step(self, batch)
+
+    monkeypatch.setattr(Optimiser, "step", stopping)
+    train(task)
+    assert task.cut_short.is_set()
+    finished = job(epochs="1", mini_batch_size="600")
+    monkeypatch.setattr(Optimiser, "step", step)
+    finished.stop.set()
+    train(finished)
+    assert not finished.cut_short.is_set()
 
 
 def test_training_must_stop_early_when_it_no_longer_pays(job, capsys):
