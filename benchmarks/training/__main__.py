@@ -33,6 +33,13 @@ class Subject:
 SUBJECTS: Final = (
     Subject("linear-learner", {"predictor_type": "binary_classifier", "epochs": "1"}),
     Subject("xgboost", {"objective": "binary:logistic", "num_round": "10", "max_depth": "6", "eval_metric": "auc"}),
+    Subject("kmeans", {"k": "10", "feature_dim": str(FEATURES)}, labelled=False),
+    Subject("pca", {"num_components": "5", "feature_dim": str(FEATURES), "mini_batch_size": "1000"}, labelled=False),
+    Subject("random-cut-forest", {"feature_dim": str(FEATURES)}, labelled=False),
+    Subject(
+        "knn",
+        {"k": "10", "feature_dim": str(FEATURES), "predictor_type": "classifier", "sample_size": "100000"},
+    ),
 )
 
 
@@ -62,8 +69,7 @@ def _grow(subject: Subject, *, options: argparse.Namespace, data: Path) -> list[
     kind = "labelled" if subject.labelled else "plain"
     content_type = "text/csv" if subject.labelled else "text/csv;label_size=0"
     runs = []
-    for step in STEPS:
-        gigabytes = max(options.gigabytes / step, FILE_BYTES / 1e9)
+    for gigabytes in dict.fromkeys(max(options.gigabytes / step, FILE_BYTES / 1e9) for step in STEPS):
         whole = data / kind
         rows = write_files(whole, gigabytes=gigabytes, labelled=subject.labelled)
         with tempfile.TemporaryDirectory(dir=data) as folder:
@@ -89,8 +95,8 @@ def _grow(subject: Subject, *, options: argparse.Namespace, data: Path) -> list[
 
 
 def _growth(runs: Sequence[Run]) -> float:
-    """Return MiB of the process' own memory for each further GB, between the second size and the last."""
-    first, last = runs[1], runs[-1]
+    """Return MiB of the process' own memory for each further GB, between the last two sizes."""
+    first, last = runs[-2:][0], runs[-1]
     if last.gigabytes == first.gigabytes:
         return 0.0
     return (last.anonymous_mib - first.anonymous_mib) / (last.gigabytes - first.gigabytes)

@@ -94,7 +94,9 @@ def _lay_out(folder: Path, *, hyperparameters: Mapping[str, str], channel: Path,
     (folder / "input" / "data" / "train").symlink_to(channel)
     documents = {
         "hyperparameters": dict(hyperparameters),
-        "inputdataconfig": {"train": {"ContentType": content_type, "TrainingInputMode": "File"}},
+        "inputdataconfig": {
+            "train": {"ContentType": content_type, "TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
+        },
         "resourceconfig": {"current_host": "algo-1", "hosts": ["algo-1"]},
     }
     for name, document in documents.items():

@@ -9,7 +9,7 @@ import orjson
 
 from sagebrush_server.algorithms.responder import Invocation
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.codecs.negotiation import decoder_for, encoder_for
+from sagebrush_server.codecs.negotiation import decoder_for, encoder_for, refuse_encoded
 from sagebrush_server.http.heads import Head, HeadMemory
 from sagebrush_server.http.messages import Answer, Ask, Request, refusal
 from sagebrush_server.http.routes import Function, Routes
@@ -124,7 +124,7 @@ class Application:
     def learn(self, data: bytes, *, head: Head) -> None:
         """Remember an invocation's head, if every body behind it is asked the same way."""
         if (
-            head.is_invocation
+            head.path == b"/invocations"
             and head.method == "POST"
             and self.default is not None
             and _TARGET_MODEL not in head.headers
@@ -144,6 +144,8 @@ class Application:
             named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
             invocation = Invocation(b"", content_type, accept or self.default_accept, named)
             return Ask(served, invocation=invocation, headers=echoed)
+        if (encoding := headers.get(b"content-encoding")) is not None:
+            refuse_encoded(encoding.decode("latin-1"))
         decoder, encoder = decoder_for(content_type), encoder_for(accept, default=self.default_accept)
         key = (served, decoder.media_type, encoder.media_type, echoed)
         ask = self._asks.get(key)
@@ -154,12 +156,13 @@ class Application:
             self._asks[key] = ask
         return ask
 
+    def why_not_ready(self) -> str:
+        """Return why requests should go elsewhere for now, empty if they need not."""
+        return self.not_ready or ("" if self.others_ready() else "another worker is not ready")
+
     def _ping(self, request: Request) -> Answer:  # noqa: ARG002 – what it asks is all in its path
-        if self.not_ready:
-            return Answer(503, body=orjson.dumps({"reason": self.not_ready}), headers=self._ping_headers)
-        if not self.others_ready():
-            body = orjson.dumps({"reason": "another worker is not ready"})
-            return Answer(503, body=body, headers=self._ping_headers)
+        if reason := self.why_not_ready():
+            return Answer(503, body=orjson.dumps({"reason": reason}), headers=self._ping_headers)
         return Answer(200, body=b"{}", headers=self._ping_headers)
 
     def _execution_parameters(self, request: Request) -> Answer:  # noqa: ARG002 – as above

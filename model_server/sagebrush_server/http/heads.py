@@ -7,10 +7,13 @@ in another way, is never found here. It is looked up only between two messages, 
 
 from typing import Final
 
+import httptools
+
 from sagebrush_server.http.messages import Ask
 
 _LONGEST: Final = 4096
 _MOST: Final = 1024
+_ASKING: Final = (b"/invocations", b"/infer", b"/invocations-response-stream", b"/invoke")
 END: Final = b"\r\n\r\n"
 
 
@@ -25,7 +28,12 @@ class Head:
 
     def __init__(self, *, method: str, target: bytes, headers: dict[bytes, bytes], http_1_0: bool) -> None:
         self.method = method
-        self.path, _, self.query = target.partition(b"?")
+        if not target.startswith(b"/") and b"://" in target:
+            # The absolute form, as to a proxy, which a server has to take (RFC 9112, section 3.2.2).
+            parts = httptools.parse_url(target)
+            self.path, self.query = parts.path or b"/", parts.query or b""
+        else:
+            self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.http_1_0 = http_1_0
         length = headers.get(b"content-length", b"")
@@ -34,8 +42,8 @@ class Head:
 
     @property
     def is_invocation(self) -> bool:
-        """Whether the metrics count it."""
-        return self.path == b"/invocations"
+        """Whether it asks a model, in whichever protocol, so that the metrics count it."""
+        return self.path.endswith(_ASKING)
 
 
 class HeadMemory:

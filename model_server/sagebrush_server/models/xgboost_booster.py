@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sagebrush_server.algorithms.model import SparseRows
+from sagebrush_server.algorithms.xgboost.scores import scorer
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
 from sagebrush_server.models.settings import LoadingSettings, threads
@@ -62,10 +62,8 @@ class _Score:
     """Answers with a Booster, all rounds or, where training stopped early, those up to the best."""
 
     def __init__(self, booster: Any, *, objective: str, settings: LoadingSettings) -> None:
-        self._booster = booster
         self._objective = objective
-        best = booster.attr("best_iteration")
-        self._rounds = (0, int(best) + 1) if best is not None else (0, 0)
+        self._value, self._margin = scorer(booster), scorer(booster, margin=True)
         if objective in _BINARY:
             has = frozenset(("raw", "probabilities") if objective != "binary:hinge" else ("raw",))
             self._names = ClassColumns(np.arange(2), outputs=settings.outputs, has=has)
@@ -104,18 +102,4 @@ class _Score:
         return Classes((second > 0.5).astype(np.intp), raw=raw, probabilities=np.stack([1 - second, second], axis=1))
 
     def _predict(self, rows: Rows, *, margin: bool) -> NDArray[np.floating]:
-        data = _compressed(rows) if isinstance(rows, SparseRows) else rows
-        return np.asarray(
-            self._booster.inplace_predict(
-                data,
-                iteration_range=self._rounds,
-                predict_type="margin" if margin else "value",
-                validate_features=False,
-            )
-        )
-
-
-def _compressed(rows: SparseRows) -> Any:
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((rows.values, rows.indices, rows.indptr), shape=(len(rows), rows.width))
+        return (self._margin if margin else self._value)(rows)

@@ -130,8 +130,11 @@ class RowSource:
         return stream if rows is None else _regroup(stream, rows=rows)
 
     def sample(self, rows: int, *, seed: int) -> Block:
-        """Return up to `rows` rows from pieces all over the data."""
-        return next(self.blocks(rows, seed=seed))
+        """Return up to `rows` rows from pieces all over the data. Raises ClientError where this host has none."""
+        sample = next(self.blocks(rows, seed=seed), None)
+        if sample is None:
+            raise ClientError(f"channel {self.channel}: no rows are left for this host; take fewer hosts")
+        return sample
 
     def find(self, wrong: Callable[[Block], NDArray[np.bool_]]) -> str | None:
         """Name the first row for which `wrong` is true, as `file, row n`; None where there is none. Takes a pass."""

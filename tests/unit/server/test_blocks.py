@@ -10,7 +10,10 @@ from sagebrush_server.codecs.recordio import write_rows
 from sagebrush_server.errors import ClientError
 from sagebrush_server.training import blocks
 from sagebrush_server.training.blocks import open_rows
-from sagebrush_server.training.formats import base, lines
+from sagebrush_server.training.formats import base
+from sagebrush_server.training.formats.csv_rows import CsvFormat
+from sagebrush_server.training.formats.libsvm_rows import LibsvmFormat
+from sagebrush_server.training.formats.npy_rows import NpyFormat
 from sagebrush_server.training.formats.recordio_rows import RecordioFormat
 from sagebrush_server.training.job import Channel
 
@@ -39,7 +42,8 @@ def csv(table):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Cut files into pieces of a few lines."""
-    monkeypatch.setattr(lines.LineFormat.__init__, "__defaults__", (64,))
+    for made in (CsvFormat, LibsvmFormat):
+        monkeypatch.setattr(made.__init__, "__defaults__", (64,))
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -71,6 +75,9 @@ def test_shuffled_pass_must_mix_what_the_files_keep_apart(channel):
     means = [block.labels.mean() for block in source.blocks(100, seed=3)]
     assert 0.05 < min(means)
     assert max(means) < 0.95
+    # Neighbours in the order come from all over the files, not from one piece of them.
+    neighbours = next(source.blocks(8, seed=3)).features[:, 0]
+    assert len({int(row) // 16 for row in neighbours}) >= 5
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -82,6 +89,8 @@ def test_shares_of_the_hosts_must_make_up_the_whole(channel):
     whole = np.concatenate(parts)
     assert np.array_equal(whole[np.argsort(whole[:, 0])], table)
     assert min(map(len, parts)) > 3
+    with pytest.raises(ClientError, match="no rows are left for this host; take fewer hosts"):
+        open_rows(train, label=True, share=(40, 41)).sample(5, seed=0)
 
 
 @given(
@@ -93,8 +102,6 @@ def test_shares_of_the_hosts_must_make_up_the_whole(channel):
 @settings(max_examples=60, deadline=None)
 def test_csv_must_be_read_as_python_reads_its_numbers(tmp_path_factory, table, style, ending, piece_bytes):
     """Whatever the spelling, line ends and pieces: bit for bit float() of each cell."""
-    from sagebrush_server.training.formats.csv_rows import CsvFormat
-
     path = tmp_path_factory.getbasetemp() / "any.csv"
     cells = [[style.format(value) for value in row] for row in table]
     path.write_text("".join(",".join(row) + ending for row in cells), newline="")
@@ -110,7 +117,7 @@ def test_csv_must_be_read_as_python_reads_its_numbers(tmp_path_factory, table, s
     [
         ("0,1,2\n" * 50 + "1,x,2\n", "channel train: a.csv, row 51, column 2: 'x' is not a finite number"),
         ("0,1,2\n" * 50 + "1,2\n", "a.csv, row 51"),
-        ("0,1,2\n\n1,[2,3]\n", "a.csv, row 2, column 2: '[2' is not"),
+        ("0,1,2\n1,[2,3]\n", "a.csv, row 2, column 2: '[2' is not"),
         ("0,1,2\n1,2\n3,4,5,6\n", "row 2 has 2 columns, the rows before it 3"),
         ("0,1,2\n1,1e999,2\n", "row 2, column 2: '1e999'"),
         ("0,1,2\n1,,2\n", "row 2, column 2: ''"),
@@ -175,6 +182,36 @@ def test_libsvm_must_give_sparse_rows_of_one_width(channel, keep_bytes):
         list(open_rows(channel({}, content_type="text/libsvm"), label=True, feature_dim=4).blocks())
 
 
+@given(
+    rows=st.lists(
+        st.tuples(st.floats(-1e307, 1e307), st.dictionaries(st.integers(0, 40), st.floats(-1e307, 1e307), max_size=5)),
+        min_size=1,
+        max_size=6,
+    ),
+    weighted=st.booleans(),
+    gap=st.sampled_from([" ", "  ", "\t"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_libsvm_must_be_read_the_same_at_once_and_item_by_item(tmp_path_factory, rows, weighted, gap):
+    """The quick way gives the values of the careful one, bit for bit, and both are float() of the text."""
+    path = tmp_path_factory.getbasetemp() / "any.libsvm"
+    lines = [
+        gap.join([f"{label!r}:2.5" if weighted else repr(label), *(f"{i}:{items[i]!r}" for i in sorted(items))])
+        for label, items in rows
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    reader = LibsvmFormat(base.Layout("train"))
+    (piece,) = reader.pieces(path)
+    for block in (reader.read(piece), reader._read_items(reader.text(piece), piece=piece)):
+        assert block.labels.tolist() == [label for label, _ in rows]
+        assert (block.weights.tolist() == [2.5] * len(rows)) if weighted else (block.weights is None)
+        dense = np.zeros((len(rows), max((i + 1 for _, items in rows for i in items), default=0)))
+        for row, (_, items) in enumerate(rows):
+            for column, value in items.items():
+                dense[row, column] = value
+        assert np.array_equal(block.features.toarray(), dense)
+
+
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(
     ("line", "says"),
@@ -200,7 +237,7 @@ def test_libsvm_must_be_refused_by_file_and_row(channel, line, says):
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
 def test_binary_tables_must_be_read_as_they_are(channel, tmp_path, kind, monkeypatch):
     """NumPy and Parquet: the label in the first column; a bad value is named by row and column."""
-    monkeypatch.setattr(base, "PIECE_BYTES", 100)
+    monkeypatch.setattr(NpyFormat.__init__, "__defaults__", (100,))
     table = np.random.default_rng(0).normal(size=(50, 3))
     write_table(tmp_path / "a", table, kind=kind)
     train = channel({}, content_type=f"application/x-{kind}")
@@ -277,6 +314,7 @@ def test_recordio_must_read_sparse_rows(channel, tmp_path):
     ("damage", "says"),
     [
         (lambda data: data[:-3], "record 30: it is cut short"),
+        (lambda data: data[:-40] + data[-40:].replace(b"values", b"valuez"), "record 30: "),
         (lambda data: b"nonsense" + data[8:], "record 1 does not start with RecordIO's mark"),
         (lambda data: b"", "a is empty"),
         (
@@ -329,6 +367,16 @@ def test_find_must_name_the_row_in_its_file(channel):
     source = open_rows(channel({"a.csv": "0,1\n" * 40, "b.csv": "0,1\n" * 30 + "7,1\n"}), label=True)
     assert source.find(lambda block: block.labels == 7) == "b.csv, row 31"
     assert source.find(lambda block: block.labels == 8) is None
+
+
+def test_rows_that_grow_when_they_are_read_must_not_be_kept(channel):
+    """What counts is the memory that rows take, not the size of their files."""
+    text = "1,2,3\n" * 500
+    source = open_rows(channel({"a.csv": text}), label=True, keep_bytes=len(text) + 1)
+    assert source.in_memory() is None
+    assert not source._may_be_kept
+    assert sum(len(block) for block in source.blocks(7, seed=1)) == 500
+    assert open_rows(channel({}), label=True, keep_bytes=500 * 40).in_memory() is not None
 
 
 def test_kept_rows_must_be_bounded():

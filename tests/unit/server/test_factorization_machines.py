@@ -298,7 +298,7 @@ def test_training_must_be_repeatable_and_stop_when_told(tmp_path):
         train(job)
         found.append(load(job.model_folder).saved.arrays["factors"].tolist())
     assert found[0] == found[1] != found[2]
-    stopped = job_of(tmp_path, [channel], **given)
+    stopped = job_of(tmp_path, [channel], seed=1, **given)
     stopped.stop.set()
     train(stopped)
     assert stopped.cut_short.is_set()

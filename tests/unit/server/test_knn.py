@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from sagebrush_server.algorithms.knn import hyperparameters
+from sagebrush_server.algorithms.knn.index import Metric
 from sagebrush_server.algorithms.knn.prediction import load
 from sagebrush_server.algorithms.knn.reduction import HadamardProjection, SignProjection
 from sagebrush_server.algorithms.knn.training import build, train
@@ -69,15 +70,40 @@ def test_other_metrics_must_order_by_their_distance(metric, distance):
     np.testing.assert_allclose(answer.more["distances"], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "index",
+    [{}, {"index_type": "faiss.IVFFlat"}, {"index_type": "faiss.IVFPQ", "faiss_index_pq_m": 1}],
+)
+def test_equal_distances_in_different_lists_must_be_told_apart_by_number(index):
+    """Points on either side at the same distance come in the order of the sample, whichever list they are in."""
+    points = np.tile([[1.0], [-1.0]], (25, 1))
+    lists = {"faiss_index_ivf_nlists": 2} if index else {}
+    answer = built(points, np.arange(50.0), k=7, **index, **lists).predict(np.zeros((2, 1)))
+    assert answer.more["labels"].tolist() == [list(range(7))] * 2
+
+
+def test_data_far_from_zero_must_not_be_compared_row_by_row(monkeypatch):
+    """How far a quick distance may be wrong follows from the data's spread: exact distances are taken of few points."""
+    seen = []
+    exact = Metric.exact
+    monkeypatch.setattr(
+        Metric, "exact", lambda self, row, *, among: seen.append(len(among)) or exact(self, row, among=among)
+    )
+    points, labels = labelled(500)
+    built(points + 1e6, labels, k=5).predict(points[:20] + 1e6)
+    assert max(seen) < 10
+
+
 def test_equal_distances_must_be_told_apart_the_same_way_every_time():
     """Of many equal points the first ones are the neighbours, alone and in company; an even vote is the smaller label's."""
     points = np.zeros((50, 3))
     labels = np.array([2.0, 1.0, 1.0, 2.0] + [0.0] * 46)
-    model = built(points, labels, k=4)
-    for rows in (np.ones((1, 3)), np.ones((7, 3))):
-        answer = model.predict(rows)
-        assert answer.more["labels"].tolist() == [[2.0, 1.0, 1.0, 2.0]] * len(rows)
-        assert answer.columns["predicted_label"].tolist() == [1.0] * len(rows)
+    for index in ({}, {"index_type": "faiss.IVFFlat"}, {"index_type": "faiss.IVFPQ", "faiss_index_pq_m": 3}):
+        model = built(points, labels, k=4, **index)
+        for rows in (np.ones((1, 3)), np.ones((7, 3))):
+            answer = model.predict(rows)
+            assert answer.more["labels"].tolist() == [[2.0, 1.0, 1.0, 2.0]] * len(rows)
+            assert answer.columns["predicted_label"].tolist() == [1.0] * len(rows)
 
 
 def test_answers_must_have_sagemakers_form():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from sagebrush_server.algorithms.linear_learner.evaluation import (
 from sagebrush_server.algorithms.linear_learner.hyperparameters import read as read_hyperparameters
 from sagebrush_server.algorithms.linear_learner.losses import loss_and_gradient
 from sagebrush_server.algorithms.linear_learner.model_file import LinearModel
+from sagebrush_server.algorithms.linear_learner.optimiser import Optimiser
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor, load
+from sagebrush_server.algorithms.linear_learner.selection import Snapshots
 from sagebrush_server.algorithms.linear_learner.threshold import ThresholdRule, choose_threshold
 from sagebrush_server.algorithms.linear_learner.training import train
 from sagebrush_server.algorithms.model import SparseRows
@@ -133,6 +136,25 @@ def test_training_must_stop_at_sigterm_and_save(job, capsys):
     assert capsys.readouterr().out.count("train objective_loss") == 1
     assert task.cut_short.is_set()
     assert load(task.model_folder).feature_dim == 4
+
+
+def test_training_cut_short_in_its_last_epoch_must_say_so(job, monkeypatch):
+    """SIGTERM between two batches of the last epoch leaves a model, but not a finished run."""
+    task = job(epochs="1")
+    step = Optimiser.step
+
+    def stopping(self, batch):
+        task.stop.set()
+        return step(self, batch)
+
+    monkeypatch.setattr(Optimiser, "step", stopping)
+    train(task)
+    assert task.cut_short.is_set()
+    finished = job(epochs="1", mini_batch_size="600")
+    monkeypatch.setattr(Optimiser, "step", step)
+    finished.stop.set()
+    train(finished)
+    assert not finished.cut_short.is_set()
 
 
 def test_training_must_stop_early_when_it_no_longer_pays(job, capsys):
@@ -268,6 +290,75 @@ def test_candidates_must_vary_what_is_auto_and_keep_what_is_set(settings, models
     assert len(choose_candidates(everything, weights=2**24, balanced=4.0)) == settings.get("num_models", 1)
 
 
+REGRESSOR = {"predictor_type": "regressor"}
+
+
+@pytest.mark.parametrize(
+    ("change", "beside"),
+    [
+        ({"wd": "0.5"}, {}),
+        ({"l1": "0.01"}, {}),
+        ({"learning_rate": "0.1"}, {}),
+        ({"mini_batch_size": "50"}, {}),
+        ({"epochs": "2"}, {}),
+        ({"optimizer": "rmsprop"}, {}),
+        ({"momentum": "0.5"}, {"optimizer": "sgd"}),
+        ({"beta_1": "0.5"}, {}),
+        ({"beta_2": "0.5"}, {}),
+        ({"bias_lr_mult": "3"}, {}),
+        ({"bias_wd_mult": "3"}, {"wd": "0.1", "init_bias": "1"}),
+        ({"use_lr_scheduler": "false"}, {}),
+        ({"lr_scheduler_step": "1"}, {}),
+        ({"lr_scheduler_factor": "0.5"}, {}),
+        ({"lr_scheduler_minimum_lr": "0.05"}, {}),
+        ({"init_method": "normal"}, {}),
+        ({"init_scale": "0.5"}, {}),
+        ({"init_sigma": "0.5"}, {"init_method": "normal"}),
+        ({"init_bias": "2"}, {}),
+        ({"use_bias": "false"}, {}),
+        ({"normalize_data": "false"}, {}),
+        ({"unbias_data": "false"}, {}),
+        ({"num_point_for_scaler": "50"}, {}),
+        ({"positive_example_weight_mult": "balanced"}, {}),
+        ({"margin": "3"}, {"loss": "hinge_loss"}),
+        ({"huber_delta": "0.1"}, {**REGRESSOR, "loss": "huber_loss"}),
+        ({"quantile": "0.9"}, {**REGRESSOR, "loss": "quantile_loss"}),
+        ({"loss_insensitivity": "0.5"}, {**REGRESSOR, "loss": "eps_insensitive_squared_loss"}),
+        ({"normalize_label": "false"}, REGRESSOR),
+        ({"unbias_label": "false"}, REGRESSOR),
+    ],
+    ids=lambda value: "-".join(f"{name}={of}" for name, of in value.items()),
+)
+def test_every_hyperparameter_of_training_must_change_the_model(job, change, beside):
+    """What is taken is honoured: another value gives another model, all else being the same."""
+    fixed = {"epochs": "3", "learning_rate": "0.05", "l1": "0", "wd": "0", "num_models": "1", **beside}
+    models = []
+    for more in ({}, change):
+        task = job(lambda x: (x[:, 0] + 2 * x[:, 1] > 0.8) * 1.0, **{**fixed, **more})
+        train(task)
+        model = LinearModel.read(task.model_folder)
+        models.append((model.weights, model.bias, model.offset, model.scale, model.label_scale, model.label_offset))
+    assert models[0] != models[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "figure"),
+    [
+        ({"f_beta": "3"}, "binary_f_beta"),
+        ({"binary_classifier_model_selection_criteria": "recall_at_target_precision"}, "recall"),
+        ({"num_calibration_samples": "12"}, "binary_classification_accuracy"),
+    ],
+)
+def test_every_hyperparameter_of_judging_must_change_a_figure(job, capsys, change, figure):
+    """Criterion, calibration sample and beta are honoured."""
+    found = []
+    for more in ({}, change):
+        train(job(lambda x: x[:, 0] + np.sin(40 * x[:, 1]) > 0.3, num_models="1", **more))
+        lines = [line for line in capsys.readouterr().out.splitlines() if f"validation {figure} " in line]
+        found.append(lines[-1])
+    assert found[0] != found[1]
+
+
 def test_l1_must_make_weights_exactly_zero(job):
     """A great l1 leaves features out altogether, wd never does."""
     counts = []
@@ -329,6 +420,18 @@ def test_multiclass_weights_must_lift_a_rare_class(job):
         table = np.loadtxt(task.channels["validation"].folder / "part-0.csv", delimiter=",")
         shares.append(np.mean(load(task.model_folder).predict(table[:, 1:]).columns["predicted_label"] == 2))
     assert shares[0] < shares[1]
+
+
+def test_the_best_epoch_of_each_model_must_be_kept():
+    """A model whose loss rises again, or isn't a number any more, stays as it was at its best; the others go on."""
+    optimiser = SimpleNamespace(models=2, outputs=1, weights=np.array([[1.0, 1.0]]), bias=np.array([1.0, 1.0]))
+    best = Snapshots(optimiser, candidates=[])
+    for value, losses in ((2.0, [0.5, 0.5]), (3.0, [0.6, 0.4]), (4.0, [np.nan, 0.3])):
+        optimiser.weights, optimiser.bias = np.array([[value, value]]), np.array([value, value])
+        best.note(optimiser, losses=np.array(losses))
+    assert [best.model(index)[0].item() for index in (0, 1)] == [2, 4]
+    assert [best.model(index)[1].item() for index in (0, 1)] == [2, 4]
+    assert best.lowest == 0.3
 
 
 def test_old_one_vs_rest_models_must_stay_readable():

@@ -8,10 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.http.application import Application
+from sagebrush_server.http.heads import Head
 from sagebrush_server.http.settings import ServeSettings
-from sagebrush_server.protocols.multi_model.cache import CacheLimits
-from sagebrush_server.protocols.multi_model.settings import MultiModelSettings
+from sagebrush_server.protocols.multi_model.settings import CacheLimits, MultiModelSettings
 from sagebrush_server.protocols.openapi.operations import OPERATIONS
 from sagebrush_server.protocols.wiring import add_protocols
 
@@ -56,6 +57,16 @@ def test_every_path_must_be_described(many):
     """What the server answers is described, and nothing else is."""
     known = {operation for settings in (ServeSettings(), many) for operation in application_of(settings).routes.known()}
     assert known == set(OPERATIONS)
+
+
+def test_every_path_that_asks_must_count_as_an_invocation():
+    """The scaler sees all requests to models, and no others."""
+    asking = {
+        path
+        for _, path in OPERATIONS
+        if Head(method="", target=path.encode(), headers={}, http_1_0=False).is_invocation
+    }
+    assert asking == {path for (method, path), _ in OPERATIONS.items() if method == "POST" and path != "/models"}
 
 
 def test_names_of_operations_must_differ():
@@ -126,3 +137,26 @@ def described_path(document: dict[str, Any], path: str) -> dict[str, Any]:
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
             return item
     raise AssertionError(f"{path} is not described")
+
+
+class Code:
+    """A model of user code."""
+
+    algorithm = "inference.py"
+    fork_safe = True
+
+    def respond(self, invocation: Invocation) -> Reply:
+        return Reply(b"", content_type="text/plain")
+
+    def self_test(self) -> None:
+        pass
+
+
+def test_document_of_user_code_must_promise_nothing(start_server):
+    """What a program takes and gives isn't known, so any media type stands there."""
+    document = start_server(Code).client().get("/openapi.json").json
+    validate(document)
+    assert document["info"]["description"] == "A model of inference.py, which answers whole requests."
+    operation = document["paths"]["/invocations"]["post"]
+    assert list(operation["requestBody"]["content"]) == ["*/*"]
+    assert list(operation["responses"]["200"]["content"]) == ["*/*"]

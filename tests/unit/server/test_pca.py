@@ -90,6 +90,10 @@ def test_summaries_must_not_depend_on_the_reference(kind, subtract_mean):
         found.append(summary.components(2, subtract_mean=subtract_mean))
     np.testing.assert_allclose(found[0].vectors, found[1].vectors, atol=1e-6)
     np.testing.assert_allclose(found[0].singular_values, found[1].singular_values, rtol=1e-6)
+    true = np.linalg.svd(rows - rows.mean(axis=0) if subtract_mean else rows, compute_uv=False)[0]
+    assert found[0].singular_values[0] == pytest.approx(true, rel=1e-6 if kind == "regular" else 0.5)
+    assert found[0].share == pytest.approx(found[1].share, rel=1e-6)
+    assert 0.5 < found[0].share <= 1.0
 
 
 def test_summaries_of_several_hosts_must_add_up():

@@ -57,6 +57,13 @@ def test_the_score_must_be_the_expected_one_over_the_depth_of_the_inserted_row(r
     assert abs(ours - plain.mean()) < 4 * plain.std() / np.sqrt(2000) + 0.003
 
 
+@pytest.mark.parametrize(("row", "expected"), [([5.0, 5.0], 1.0), ([5.0, 6.0], 2.0)])
+def test_scores_must_be_scaled_by_the_size_of_the_sample(row, expected):
+    """Of 3 equal points: an equal row makes them a tree of 4, log2(4) deep; another one is cut off at once. Times log2(4)."""
+    forest = grow([np.full((3, 2), 5.0)] * 50, rng=np.random.default_rng(0))
+    assert forest.scores(np.array([row]))[0] == expected
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.booleans(), st.integers(0, 99))
 def test_trees_must_hold_every_point_once(points, width, trees, coarse, seed):
@@ -134,13 +141,17 @@ def test_answers_must_have_sagemakers_form(trained):
 
 def test_metrics_must_be_sagemakers(tmp_path, capsys):
     """accuracy, and precision, recall and F1 as scikit-learn counts them, above three standard deviations."""
-    features, labels = mixed(1000, anomalies=10)
+    # Rows from a distribution with long tails, so that some lie between any two bounds.
+    features = np.random.default_rng(0).standard_t(3, size=(1000, 3))
+    labels = (np.linalg.norm(features, axis=1) > 7).astype(float)
     channels = [write_csv(tmp_path, "train", features), write_csv(tmp_path, "test", features, labels=labels)]
     job = job_of(tmp_path, channels, feature_dim=3, num_trees=50, num_samples_per_tree=64)
     train(job)
     scores = load(job.model_folder).predict(np.loadtxt(tmp_path / "test/part-0.csv", delimiter=",")[:, 1:])
     score = scores.columns["score"]
     called = score > score.mean() + 3 * score.std()
+    assert called.sum() < (score > score.mean() + 2 * score.std()).sum()
+    assert called.sum() > (score > score.mean() + 4 * score.std()).sum()
     metrics = reported(capsys)
     precision, recall, f1, _ = precision_recall_fscore_support(labels, called)
     assert metrics["test", "accuracy"] == [pytest.approx(np.mean(called == labels))]
@@ -178,6 +189,12 @@ def test_the_reservoir_must_keep_every_row_with_the_same_chance():
         assert len(set(rows)) == 10
         kept[rows] += 1
     assert np.abs(kept - 1000).max() < 5 * np.sqrt(2000 * 0.25)
+    single = np.zeros(3)
+    for seed in range(900):
+        reservoir = Reservoir(1, rng=np.random.default_rng(seed))
+        reservoir.add(np.arange(3.0).reshape(3, 1))
+        single[int(reservoir.rows()[0, 0])] += 1
+    assert np.abs(single - 300).max() < 5 * np.sqrt(900 * 2 / 9)
 
 
 def test_rows_must_be_refused_where_they_overflow(trained):

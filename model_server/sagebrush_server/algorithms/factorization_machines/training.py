@@ -116,7 +116,7 @@ def _run_epoch(
             )
         tally.add(outputs, truth=labels_of(block))
         since.add(outputs, truth=labels_of(block))
-        if batch % settings["batch_metrics_publish_interval"] == 0:
+        if collective.leads and batch % settings["batch_metrics_publish_interval"] == 0:
             _LOG.info("factorization-machines: epoch %d, batch %d", epoch, batch)
             _report(job, channel="train", tally=since)
             since = Tally(settings["predictor_type"])

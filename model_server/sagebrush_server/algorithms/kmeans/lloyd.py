@@ -33,8 +33,8 @@ def initial_centres(points: Array, *, weights: Array, count: int, method: str, r
     chosen = [int(rng.choice(len(points), p=weights / weights.sum()))]
     nearest = _squared_to(points, points[chosen[0]])
     while len(chosen) < count:
+        # 0 for points that were chosen.
         chances = nearest * weights
-        chances[chosen] = 0.0
         if not chances.sum() > 0:
             # All that is left lies on chosen points: any of it will do.
             chances = np.ones(len(points))

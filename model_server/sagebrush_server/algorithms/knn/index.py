@@ -5,7 +5,6 @@ COSINE 1 minus the cosine. Equal distances are told apart by the order of the po
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,7 +16,9 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _SLACK: Final = 1e-9
-"""How much of a distance (relative to the values' size) a matrix product may be wrong by, generously."""
+"""How much (relative to the values' size) a matrix product may be wrong by, generously."""
+_CENTRING_SLACK: Final = 1e-12
+"""The same for a difference."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +38,33 @@ class Index(Protocol):
 
 
 class Metric:
-    """One of SageMaker's `index_metric`s over m points: quick distances to all, exact ones to a few."""
+    """One of SageMaker's `index_metric`s over m points: quick distances to many, exact ones to a few.
+
+    A quick value is `bias + table · (x - middle)`: it orders points as the distances do. For L2 it is the squared distance
+    but for ‖x - middle‖², taken around the points' mean so that data far from 0 loses no digits.
+    """
 
     def __init__(self, name: str, *, points: Array) -> None:
         self.name = name
         self.points = _unit(points) if name == "COSINE" else points
-        self._largest = float(np.sqrt(np.einsum("ij,ij->i", self.points, self.points).max()))
+        if name == "L2":
+            self.middle = self.points.mean(axis=0)
+            centred = self.points - self.middle
+            self.table, self.bias = -2.0 * centred, np.einsum("ij,ij->i", centred, centred)
+        else:
+            self.middle = np.zeros(points.shape[1])
+            self.table, self.bias = -self.points, np.zeros(len(points))
+        self._largest = float(_lengths(self.points).max())
+        self._farthest = float(_lengths(self.points - self.middle).max())
 
     def prepare(self, rows: Array) -> Array:
         """Bring rows to the form that the distances below take."""
         return _unit(rows) if self.name == "COSINE" else rows
 
-    def quick(self, rows: Array) -> Array:
-        """Return n×m values that order points as the distances do, but for rounding."""
-        if self.name == "L2":
-            return self._around.squared_distances(rows)
-        return np.asarray(-(rows @ self.points.T))
-
-    @cached_property
-    def _around(self) -> Points:
-        return Points(self.points)
-
     def slack(self, rows: Array) -> Array:
-        """Return by how much a quick value of each row may be wrong."""
-        size = np.sqrt(np.einsum("ij,ij->i", rows, rows)) + self._largest
-        return np.asarray(_SLACK * (size**2))
+        """Return by how much a quick value of each row may be wrong: in the product, and by taking the middle away."""
+        apart = _lengths(rows - self.middle) + self._farthest
+        return np.asarray(apart * (_SLACK * apart + _CENTRING_SLACK * (_lengths(rows) + self._largest)))
 
     def exact(self, row: Array, *, among: Integers) -> Array:
         """Return the exact distances of one row to the points `among`."""
@@ -81,17 +84,17 @@ class FlatIndex:
 
     def search(self, rows: Array, *, k: int) -> Neighbours:
         """See `Index`."""
-        rows = self._metric.prepare(rows)
+        metric = self._metric
+        rows = metric.prepare(rows)
         index, distance = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
-        step = max(1, CHUNK_VALUES // len(self._metric.points))
+        step = max(1, CHUNK_VALUES // len(metric.points))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            quick, slack = self._metric.quick(part), self._metric.slack(part)
-            # NaN would sort last and make the row's distances finite by accident.
-            bound = np.partition(quick, k - 1, axis=1)[:, k - 1] + 2 * slack
-            for row, values in enumerate(quick):
-                among = np.flatnonzero(values <= bound[row])
-                index[start + row], distance[start + row] = _nearest(self._metric, part[row], among=among, k=k)
+            quick = (part - metric.middle) @ metric.table.T + metric.bias
+            bounds = np.partition(quick, k - 1, axis=1)[:, k - 1] + 2 * metric.slack(part)
+            for number, values in enumerate(quick):
+                among = np.flatnonzero(values <= bounds[number])
+                index[start + number], distance[start + number] = _nearest(metric, part[number], among=among, k=k)
         return Neighbours(index, distance)
 
 
@@ -103,18 +106,17 @@ class Lists:
     """
 
     def __init__(self, centres: Array, *, order: Integers, starts: Integers) -> None:
-        self._centres, self._order, self._starts = Points(centres), order, starts
+        self.centres, self.order, self.starts = centres, order, starts
+        self._points = Points(centres)
+        self._lengths = np.diff(starts)
         self._probes = int(np.ceil(np.sqrt(len(centres))))
 
-    def near(self, row: Array, *, k: int) -> list[tuple[Array, Integers]]:
-        """Return the centre and the points of each list to look at for a row of d values."""
-        nearest = np.argsort(self._centres.squared_distances(row[np.newaxis])[0], kind="stable")
-        found = np.cumsum(self._starts[nearest + 1] - self._starts[nearest])
-        needed = max(self._probes, int(np.searchsorted(found, k)) + 1)
-        return [
-            (self._centres.points[one], self._order[self._starts[one] : self._starts[one + 1]])
-            for one in nearest[:needed]
-        ]
+    def near(self, rows: Array, *, k: int) -> list[Integers]:
+        """Return, for each of n rows, the numbers of the lists to look at."""
+        nearest = np.argsort(self._points.squared_distances(rows), axis=1, kind="stable")
+        found = np.cumsum(self._lengths[nearest], axis=1)
+        needed = np.maximum(self._probes, (found < k).sum(axis=1) + 1)
+        return [lists[:count] for lists, count in zip(nearest, needed, strict=True)]
 
 
 class ListIndex:
@@ -122,14 +124,22 @@ class ListIndex:
 
     def __init__(self, metric: Metric, *, lists: Lists) -> None:
         self._metric, self._lists = metric, lists
+        # List by list, so that each is looked through where it lies.
+        self._table, self._bias = metric.table[lists.order], metric.bias[lists.order]
 
     def search(self, rows: Array, *, k: int) -> Neighbours:
         """See `Index`."""
-        rows = self._metric.prepare(rows)
+        metric, order, starts = self._metric, self._lists.order, self._lists.starts.tolist()
+        rows = metric.prepare(rows)
+        centred, slack = rows - metric.middle, metric.slack(rows)
         index, distance = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
-        for number, row in enumerate(rows):
-            among = np.sort(np.concatenate([points for _, points in self._lists.near(row, k=k)]))
-            index[number], distance[number] = _nearest(self._metric, row, among=among, k=k)
+        for number, lists in enumerate(self._lists.near(rows, k=k)):
+            spans = [slice(starts[one], starts[one + 1]) for one in lists.tolist()]
+            quick = np.concatenate([self._table[span] @ centred[number] for span in spans])
+            quick += np.concatenate([self._bias[span] for span in spans])
+            bound = np.partition(quick, k - 1)[k - 1] + 2 * slack[number]
+            among = np.concatenate([order[span] for span in spans])[quick <= bound]
+            index[number], distance[number] = _nearest(metric, rows[number], among=np.sort(among), k=k)
         return Neighbours(index, distance)
 
 
@@ -140,6 +150,10 @@ def _nearest(metric: Metric, row: Array, *, among: Integers, k: int) -> tuple[In
     distance = metric.exact(row, among=among)
     best = np.argsort(distance, kind="stable")[:k]
     return among[best], distance[best]
+
+
+def _lengths(rows: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
 def _unit(rows: Array) -> Array:

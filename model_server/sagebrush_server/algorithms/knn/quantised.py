@@ -18,30 +18,43 @@ BOOK_SIZE: Final = 256
 
 
 class QuantisedIndex:
-    """Compares a row with the codes of the nearest lists: approximate Euclidean distances."""
+    """Compares a row with the codes of the nearest lists: approximate Euclidean distances.
+
+    `books` is parts×size×width, `codes` points×parts.
+    """
 
     def __init__(self, lists: Lists, *, books: Array, codes: NDArray[np.uint8]) -> None:
-        self._lists, self._books, self._codes = lists, books, codes
+        self._lists, self._books = lists, books
+        self._codes = codes[lists.order]
+        self._norms = np.einsum("ijk,ijk->ij", books, books)
 
     def search(self, rows: Array, *, k: int) -> Neighbours:
         """See `Index`."""
-        width = self._books.shape[0] * self._books.shape[2]
-        padded = np.zeros((len(rows), width))
+        parts, _, width = self._books.shape
+        padded = np.zeros((len(rows), parts * width))
         padded[:, : rows.shape[1]] = rows
+        starts = self._lists.starts.tolist()
         index, distance = np.zeros((len(rows), k), dtype=np.int64), np.full((len(rows), k), np.nan)
-        for number, row in enumerate(padded):
-            members = self._lists.near(row, k=k)
-            among = np.concatenate([points for _, points in members])
-            squared = np.concatenate([self._squared(row, centre=centre, among=points) for centre, points in members])
+        for number, lists in enumerate(self._lists.near(padded, k=k)):
+            spans = [slice(starts[one], starts[one + 1]) for one in lists.tolist()]
+            among = np.concatenate([self._lists.order[span] for span in spans])
+            squared = self._squared(padded[number], lists=lists, spans=spans)
             # By number where distances are equal.
             best = np.lexsort((among, squared))[:k]
-            index[number], distance[number] = among[best], np.sqrt(squared[best])
+            index[number], distance[number] = among[best], np.sqrt(np.maximum(squared[best], 0.0))
         return Neighbours(index, distance)
 
-    def _squared(self, row: Array, *, centre: Array, among: Integers) -> Array:
-        apart = (row - centre).reshape(self._books.shape[0], 1, -1) - self._books
-        table = np.einsum("ijk,ijk->ij", apart, apart)
-        return np.asarray(table[np.arange(len(table)), self._codes[among]].sum(axis=1))
+    def _squared(self, row: Array, *, lists: Integers, spans: list[slice]) -> Array:
+        """Return the squared distances of one row to the coded points of some lists, one after the other."""
+        parts, size, width = self._books.shape
+        apart = (row - self._lists.centres[lists]).reshape(len(lists), parts, width).transpose(1, 0, 2)
+        # parts×lists×size: ‖apart - book‖² for each part of each list's difference and each entry of the part's book.
+        table = (-2.0 * apart) @ self._books.transpose(0, 2, 1)
+        table += np.einsum("ijk,ijk->ij", apart, apart)[:, :, np.newaxis] + self._norms[:, np.newaxis, :]
+        codes = np.concatenate([self._codes[span] for span in spans]).astype(np.int64)
+        owner = np.repeat(np.arange(len(lists)), [span.stop - span.start for span in spans])
+        codes += (owner * size)[:, np.newaxis] + np.arange(parts) * (len(lists) * size)
+        return np.asarray(table.ravel()[codes].sum(axis=1))
 
 
 def encode(rest: Array, *, books: Array) -> NDArray[np.uint8]:

@@ -77,10 +77,11 @@ def _descend(
         improved = reference == np.inf or reference - lowest > settings["early_stopping_tolerance"] * abs(reference)
         waited = 0 if improved else waited + 1
         reference = lowest if improved else reference
-        if waited >= settings["early_stopping_patience"]:
+        within = collective.any(job.cut_short.is_set())
+        if not within and waited >= settings["early_stopping_patience"]:
             _LOG.info("linear-learner: stopping early, no improvement of the %s loss in %d epochs", judge, waited)
             break
-        if epoch < settings["epochs"] and collective.any(job.stop.is_set()):
+        if within or (epoch < settings["epochs"] and collective.any(job.stop.is_set())):
             _LOG.info("linear-learner: SIGTERM: stopping in epoch %d, saving the best model so far", epoch)
             job.cut_short.set()
             break
@@ -100,10 +101,11 @@ def _run_epoch(
     """See this host's rows once, in a new order, then average over the hosts. Return each model's mean loss on the way."""
     sums, rows = np.zeros((2, optimiser.models)), 0
     for batch in data.examples("train", rows=settings["mini_batch_size"], seed=job.seed + epoch):
+        if rows and job.stop.is_set():
+            job.cut_short.set()
+            break
         sums += optimiser.step(batch)
         rows += len(batch)
-        if job.stop.is_set():
-            break
     optimiser.end_epoch()
     together_ = np.vstack((optimiser.weights, optimiser.bias))
     together_ = collective.mean(together_, weight=float(rows))

@@ -17,6 +17,7 @@ from sagebrush_server.algorithms.hyperparameters import (
     number,
     read_hyperparameters,
 )
+from sagebrush_server.algorithms.xgboost import metrics
 from sagebrush_server.errors import ClientError
 
 OBJECTIVES: Final = (
@@ -31,6 +32,7 @@ MULTICLASS: Final = ("multi:softmax", "multi:softprob")
 METRICS: Final = (
     *("rmse", "rmsle", "mae", "mape", "mphe", "logloss", "error", "merror", "mlogloss", "auc", "aucpr"),
     *("poisson-nloglik", "gamma-nloglik", "cox-nloglik", "gamma-deviance"),
+    *metrics.OURS,
 )
 _METRIC_WITH_NUMBER: Final = re.compile(r"(error|tweedie-nloglik)@\d*\.?\d+")
 
@@ -209,11 +211,26 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
                 )
     if values["objective"] in MULTICLASS and values["num_class"] is None:
         raise ClientError(f"hyperparameter num_class is required with objective={values['objective']}")
+    _check_metrics(values)
     if values["max_bin"] is not None and values["max_bin"] < 2:
         raise ClientError(f"hyperparameter max_bin={values['max_bin']}: must be a whole number of at least 2")
     if values["booster"] == "gblinear" and values["tree_method"] != "auto":
         raise ClientError("hyperparameter tree_method has an effect only with booster=gbtree or dart")
     return values
+
+
+def _check_metrics(values: Mapping[str, Any]) -> None:
+    objective = values["objective"]
+    classes = 2 if objective.startswith("binary:") else 3 if objective in MULTICLASS else 0
+    for name in values["eval_metric"] or ():
+        if name in metrics.OF_CLASSES and not classes:
+            raise ClientError(f"hyperparameter eval_metric={name}: objective={objective} has no classes to count")
+        if name in metrics.OF_TWO_CLASSES and classes != 2:
+            raise ClientError(
+                f"hyperparameter eval_metric={name} is for two classes; use {name.partition('_')[0]}_macro"
+            )
+        if name in metrics.OF_NUMBERS and classes == 3:
+            raise ClientError(f"hyperparameter eval_metric={name}: objective={objective} predicts no number")
 
 
 def library_parameters(values: Mapping[str, Any], *, seed: int, threads: int) -> dict[str, Any]:
@@ -225,7 +242,7 @@ def library_parameters(values: Mapping[str, Any], *, seed: int, threads: int) ->
         **handed,
         "seed": seed if values["seed"] is None else values["seed"],
         "nthread": values["nthread"] or threads,
-        "eval_metric": values["eval_metric"] or [],
+        "eval_metric": [name for name in values["eval_metric"] or () if name not in metrics.OURS],
         # What it doesn't know would otherwise pass without a word.
         "validate_parameters": True,
     }

@@ -12,18 +12,19 @@ from sagebrush_server.algorithms.model import SparseRows
 Rows = NDArray[np.float64] | SparseRows
 
 
-def scorer(booster: Any) -> Callable[[Rows], NDArray[np.floating]]:
+def scorer(booster: Any, *, margin: bool = False) -> Callable[[Rows], NDArray[np.floating]]:
     """Return what gives the library's prediction for n rows (n, or n×k), by the best rounds where training stopped early.
 
-    In sparse rows, what is absent is missing, as XGBoost takes it in training.
+    `margin`: the sum of the trees instead, before the objective makes a probability or a class of it. In sparse rows, what is absent is missing, as XGBoost takes it in training.
     """
     best = booster.attr("best_iteration")
     rounds = (0, 0) if best is None else (0, int(best) + 1)
     if json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == "gblinear":
         # It can't predict without a matrix of the library's own, and keeps no rounds apart.
-        return lambda rows: np.asarray(booster.predict(_matrix(rows), validate_features=False))
+        return lambda rows: np.asarray(booster.predict(_matrix(rows), output_margin=margin, validate_features=False))
+    kind = "margin" if margin else "value"
     return lambda rows: np.asarray(
-        booster.inplace_predict(_compressed(rows), iteration_range=rounds, validate_features=False)
+        booster.inplace_predict(_compressed(rows), iteration_range=rounds, predict_type=kind, validate_features=False)
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from sagebrush_server.algorithms.xgboost import hyperparameters
+from sagebrush_server.algorithms.xgboost import hyperparameters, metrics
 from sagebrush_server.algorithms.xgboost.matrices import make_matrix
 from sagebrush_server.algorithms.xgboost.model_file import save
 from sagebrush_server.errors import ClientError
@@ -127,14 +127,22 @@ def _boost(
         _LOG.info("xgboost: channel %s: %d rows of %d features (%s)", name, source.count, source.width, kind)
     watch = _Watch(job, collective=collective, rounds=settings["num_round"])
     callbacks: list[Any] = [watch]
+    names = settings["eval_metric"] or []
     if settings["early_stopping_rounds"] is not None:
         callbacks.append(
             xgboost.callback.EarlyStopping(
                 rounds=settings["early_stopping_rounds"],
                 data_name="validation",
+                # The last one of the list, as SageMaker's container; the library knows which way its own are better.
+                metric_name=names[-1] if names else None,
+                maximize=names[-1] != "mse" if names and names[-1] in metrics.OURS else None,
                 save_best=settings["booster"] != "gblinear",
             )
         )
+    ours = [name for name in names if name in metrics.OURS]
+    if ours and len(ours) == len(names):
+        # Else the library adds the objective's own metric.
+        parameters = {**parameters, "disable_default_eval_metric": True}
     history: dict[str, dict[str, list[float]]] = {}
     booster = xgboost.train(
         parameters,
@@ -143,6 +151,11 @@ def _boost(
         evals=[(matrix, name) for name, matrix in matrices.items()],
         evals_result=history,
         callbacks=callbacks,
+        custom_metric=metrics.custom_metric(
+            ours, objective=settings["objective"], classes=settings["num_class"] or 2, collective=collective
+        )
+        if ours
+        else None,
         verbose_eval=False,
     )
     best = booster.attr("best_iteration")

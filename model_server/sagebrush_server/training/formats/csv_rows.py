@@ -78,9 +78,9 @@ class CsvFormat(LineFormat):
 def read_quickly(text: bytes) -> Array | None:
     """Return the numbers of CSV text as n×d, or None where it isn't beyond doubt that every row has d numbers."""
     body = text.rstrip()
-    if not body or b"[" in body:
+    if not body:
         return None
-    numbers = _numbers(body)
+    numbers = json_numbers(body.replace(b"\n", b","))
     if numbers is None:
         return None
     width = body.partition(b"\n")[0].count(b",") + 1
@@ -96,10 +96,13 @@ def read_quickly(text: bytes) -> Array | None:
     return numbers.reshape(-1, width)
 
 
-def _numbers(body: bytes) -> NDArray[np.float64] | None:
+def json_numbers(listed: bytes) -> NDArray[np.float64] | None:
+    """Return the numbers of a text that has commas between them, or None where it isn't JSON's numbers."""
+    if b"[" in listed:
+        return None  # a list within would be flattened without a word
     try:
         # A parser of its own: the array that comes out lives in it.
-        parsed: Any = simdjson.Parser().parse(b"[" + body.replace(b"\n", b",") + b"]")
+        parsed: Any = simdjson.Parser().parse(b"[" + listed + b"]")
         numbers = np.frombuffer(parsed.as_buffer(of_type="d"), dtype=np.float64)
     except (ValueError, TypeError, RuntimeError):
         # RuntimeError: a whole number beyond 64 bits.

@@ -138,8 +138,8 @@ def _amount(text: str) -> Fraction | None:
         return None
     number, suffix = Fraction(match[1]), match[2]
     if suffix in _BINARY[1:]:
-        return number * 1024 ** _BINARY.index(suffix)
-    return number * Fraction(1000) ** (_DECIMAL.index(suffix) - _DECIMAL.index(""))
+        return Fraction(number * 1024 ** _BINARY.index(suffix))
+    return Fraction(number * Fraction(1000) ** (_DECIMAL.index(suffix) - _DECIMAL.index("")))
 
 
 def _scaled(count: int, suffixes: tuple[str, ...], *, step: int) -> str:
