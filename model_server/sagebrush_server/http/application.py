@@ -65,6 +65,10 @@ class Application:
         """Answer /invocations with `model` from now on, and be ready. Raises ValueError where its self-test fails."""
         served = Served(name, model=model)
         served.self_test()
+        self.serve_by_default(served)
+
+    def serve_by_default(self, served: Served) -> None:
+        """Answer /invocations with a model that has passed its self-test, and be ready."""
         self.serve(served)
         self.default = served
         self.heads.forget()
