@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.linear import both
 from sagebrush_server.models.openmp import require_openmp
 from sagebrush_server.models.settings import LoadingSettings, threads
 
@@ -53,7 +54,7 @@ def _scorer(booster: Any, *, objective: str, count: int, settings: LoadingSettin
         raw = booster.predict(rows, raw_score=True, **arguments) if names.wants("raw") else None
         shares = booster.predict(rows, **arguments)
         if classes == 2 and shares.ndim == 1:
-            shares = np.stack([1 - shares, shares], axis=1)
+            shares = both(shares)
             return names.columns(Classes((shares[:, 1] > 0.5).astype(np.intp), raw=raw, probabilities=shares))
         return names.columns(Classes(shares.argmax(axis=1), raw=raw, probabilities=shares))
 

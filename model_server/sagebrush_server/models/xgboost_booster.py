@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.linear import both, softmax
 from sagebrush_server.models.settings import LoadingSettings, threads
 
 _LOG = logging.getLogger(__name__)
@@ -76,10 +77,7 @@ class _Score:
         """Return the columns for n rows."""
         if self._objective in _MULTICLASS:
             raw = self._predict(rows, margin=True)
-            shares = None
-            if self._names.wants("probabilities"):
-                shares = np.exp(raw - raw.max(axis=1, keepdims=True))
-                shares /= shares.sum(axis=1, keepdims=True)
+            shares = softmax(raw) if self._names.wants("probabilities") else None
             return self._names.columns(Classes(raw.argmax(axis=1), raw=raw, probabilities=shares))
         if self._objective in _BINARY:
             return self._names.columns(self._of_two(rows))
@@ -96,7 +94,7 @@ class _Score:
             second = self._predict(rows, margin=False)
         else:
             second = 1 / (1 + np.exp(-np.asarray(raw)))
-        return Classes((second > 0.5).astype(np.intp), raw=raw, probabilities=np.stack([1 - second, second], axis=1))
+        return Classes((second > 0.5).astype(np.intp), raw=raw, probabilities=both(second))
 
     def _predict(self, rows: Rows, *, margin: bool) -> NDArray[np.floating]:
         data = _compressed(rows) if isinstance(rows, SparseRows) else rows
