@@ -31,17 +31,18 @@ def trained(tmp_path_factory):
 
 def test_example_must_serve_what_it_trained(trained, tmp_path, paths, start_server):
     """The manifest's checksum is the file's, and the endpoint answers in the words of the model, without unpickling."""
-    artifact = yaml.safe_load((trained / "endpoint.yaml").read_text())["spec"]["model"]["artifact"]
+    spec = yaml.safe_load((trained / "endpoint.yaml").read_text())["spec"]["model"]
+    artifact, allowed = spec["artifact"], LoadingSettings(trusted_types=frozenset(spec["allow"]))
     assert artifact["sha256"] == hashlib.sha256((trained / "model.skops").read_bytes()).hexdigest()
     shutil.copy(trained / "model.skops", tmp_path / "claims" / "data" / "model.skops")
     fetch_model(ModelSource("pvc://data/model.skops", sha256=artifact["sha256"]), folder=paths.model)
-    model = load_model(paths.model, settings=LoadingSettings())
+    model = load_model(paths.model, settings=allowed)
     running = start_server(lambda: model)
     row = (trained / "row.csv").read_bytes()
     with connect(running.port) as connection, connection.makefile("rb") as stream:
         connection.sendall(post(row))
         reply = read_reply(stream)
-    estimator = skops.io.load(trained / "model.skops", trusted=[])
+    estimator = skops.io.load(trained / "model.skops", trusted=spec["allow"])
     values = [[float(cell) for cell in row.split(b",")]]
     (answer,) = orjson.loads(reply.body)["predictions"]
     assert answer["predicted_label"] == estimator.predict(values)[0]
