@@ -3,101 +3,111 @@
 Source: "Common data formats for inference" in the SageMaker developer guide.
 """
 
-import json
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from sagebrush_server.codecs.errors import RequestError, bad_data
-from sagebrush_server.codecs.rows import rows_to_array, shown
+from sagebrush_server.algorithms.model import SparseRows
+from sagebrush_server.codecs.errors import RequestError
+from sagebrush_server.codecs.fast_rows import TOGETHER_LIMIT, read_rows
+from sagebrush_server.codecs.json_documents import read_document, read_lines
 
-_SHAPES = (
-    'expected {"instances": [{"features": […]}, …]}, {"features": […]}, {"data": {"features": {"values": […]}}}, '
-    "or a list of rows"
-)
-
-
-def decode_json(body: bytes, *, feature_dim: int) -> NDArray[np.float64]:
-    """Return the n×`feature_dim` values of a JSON body. Raises RequestError (400) with row and column."""
-    document = _load(body, where="the body")
-    if isinstance(document, dict) and "instances" in document:
-        _refuse_other_keys(document, known="instances", where="the body")
-        instances = document["instances"]
-        if not isinstance(instances, list):
-            raise bad_data(f'"instances" must be a list of rows, got {shown(instances)}')
-        rows = [_row_of(instance, where=f"row {number}") for number, instance in enumerate(instances, start=1)]
-    elif isinstance(document, dict):
-        rows = [_row_of(document, where="row 1")]
-    elif isinstance(document, list) and document and isinstance(document[0], (list, dict)):
-        rows = [_row_of(row, where=f"row {number}") for number, row in enumerate(document, start=1)]
-    elif isinstance(document, list) and document:
-        rows = [document]
-    elif isinstance(document, list):
-        rows = []
-    else:
-        raise bad_data(f"{_SHAPES}; got {shown(document)}")
-    return rows_to_array(rows, feature_dim=feature_dim)
+_Read = Callable[..., NDArray[np.float64] | SparseRows]
+_LONGEST_WRAPPING: Final = 256
+"""Bytes around the numbers up to which it is worth knowing a wrapping by heart; the shapes of the guide have under 70."""
+_ONE_ROW: Final = b"]"
+"""Stands for what is between rows where there is one, in whose numbers it can't occur."""
 
 
-def decode_jsonlines(body: bytes, *, feature_dim: int) -> NDArray[np.float64]:
-    """Return the n×`feature_dim` values of a body with one JSON row per line. Raises RequestError (400)."""
-    lines = body.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n")
-    rows = [
-        _row_of(_load(line, where=f"row {number}"), where=f"row {number}") for number, line in enumerate(lines, start=1)
-    ]
-    return rows_to_array(rows, feature_dim=feature_dim)
+class _Wrapping(NamedTuple):
+    """What stands around the numbers of a body: before the first row, between rows, after the last."""
+
+    before: bytes
+    between: bytes
+    after: bytes
 
 
-def _load(text: bytes, *, where: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class JsonDecoder:
+    """Reads JSON of one media type (implements `Decoder`).
+
+    `read` is the slow and exact reader. A body of dense rows is the same text over and over with numbers in it: that
+    text is shown to `read` once, and the numbers then go to the compiled reader.
+    """
+
+    media_type: str
+    read: _Read
+    without: bytes
+    """White space that JSON has and this format hasn't within a row."""
+
+    def decode(self, body: bytes, *, feature_dim: int | None) -> NDArray[np.float64] | SparseRows:
+        """Return the rows of a body. Raises RequestError (400) with row and column."""
+        wrapping = _wrapping_of(body)
+        if wrapping is not None and _holds_rows(wrapping, read=self.read):
+            text = body[len(wrapping.before) : len(body) - len(wrapping.after)]
+            width = feature_dim or text.partition(wrapping.between)[0].count(b",") + 1
+            rows = read_rows(text, joint=wrapping.between, width=width, without=self.without)
+            if rows is not None:
+                return rows
+        return self.read(body, feature_dim=feature_dim)
+
+    def decode_together(
+        self, bodies: Sequence[bytes], *, feature_dim: int
+    ) -> tuple[NDArray[np.float64], Sequence[int]] | None:
+        """See `Decoder`. Bodies of one row each, all in the same wrapping."""
+        wrapping = _wrapping_of(bodies[0])
+        if wrapping is None or not _holds_rows(wrapping, read=self.read):
+            return None
+        # JSON has no zero byte outside of strings, so that no body can pretend to end where it doesn't.
+        text = b"\0".join(bodies)
+        before, after = wrapping.before, wrapping.after
+        if len(text) > TOGETHER_LIMIT or not text.startswith(before) or not text.endswith(after):
+            return None
+        text = text[len(before) : len(text) - len(after)]
+        rows = read_rows(text, joint=after + b"\0" + before, width=feature_dim, without=self.without)
+        if rows is None or len(rows) != len(bodies):
+            return None
+        return rows, [1] * len(rows)
+
+
+JSON: Final = JsonDecoder("application/json", read_document, without=b"[")
+JSON_LINES: Final = JsonDecoder("application/jsonlines", read_lines, without=b"\n")
+
+
+def _wrapping_of(body: bytes) -> _Wrapping | None:
+    """Split a body at its innermost lists. Only a guess of what may be: `_holds_rows` has to agree."""
+    first_end = body.find(b"]")
+    before = body[: body.rfind(b"[", 0, first_end) + 1]
+    last = body.rfind(b"[")
+    if not before or first_end < 0:
+        return None
+    last_end = body.find(b"]", last)
+    if last_end < 0:
+        return None
+    between = _ONE_ROW if last < first_end else body[first_end : body.find(b"[", first_end) + 1]
+    after = body[last_end:]
+    if len(before) + len(between) + len(after) > _LONGEST_WRAPPING:
+        return None
+    return _Wrapping(before, between, after)
+
+
+@functools.lru_cache(maxsize=256)
+def _holds_rows(wrapping: _Wrapping, *, read: _Read) -> bool:
+    """Whether numbers in this wrapping are read as the dense rows they look like, whatever numbers, and how many."""
+    shortest, longest = ([[1.0]], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    if wrapping.between == _ONE_ROW:
+        longest = longest[:1]
+    return all(_reads_as(wrapping, rows=rows, read=read) for rows in (shortest, longest))
+
+
+def _reads_as(wrapping: _Wrapping, *, rows: list[list[float]], read: _Read) -> bool:
+    text = wrapping.between.join(b",".join(b"%d" % cell for cell in row) for row in rows)
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as problem:
-        raise _explain(text, where=where, problem=problem) from None
-
-
-def _explain(text: bytes, *, where: str, problem: orjson.JSONDecodeError) -> RequestError:
-    """Say what is wrong; NaN and Infinity, which Python's own encoder writes, are named as such."""
-    for token in (b"NaN", b"Infinity"):
-        if token in text:
-            try:
-                json.loads(text)
-            except (ValueError, RecursionError):
-                break
-            return bad_data(f"{where} holds {token.decode()}, which is neither JSON nor a finite number")
-    return bad_data(f"{where} is not JSON: {problem}")
-
-
-def _row_of(record: Any, *, where: str) -> Any:
-    """Take the list of values out of one record, whichever of the known wrappings it has."""
-    if not isinstance(record, dict):
-        return record
-    if "data" in record:
-        _refuse_other_keys(record, known="data", where=where)
-        record = record["data"]
-        if not isinstance(record, dict):
-            raise bad_data(f'{where}: "data" must be an object with "features", got {shown(record)}')
-    if "features" not in record:
-        raise bad_data(f"{where}: {_SHAPES}; got the keys {shown(', '.join(map(str, record)))}")
-    _refuse_other_keys(record, known="features", where=where)
-    features = record["features"]
-    return _values_of(features, where=where) if isinstance(features, dict) else features
-
-
-def _values_of(features: dict[str, Any], *, where: str) -> Any:
-    if features.get("keys"):
-        raise bad_data(f'{where}: sparse features ("keys") are not supported; send every value in "values"')
-    if "values" not in features:
-        raise bad_data(f'{where}: "features" must be a list or hold "values"')
-    values = features["values"]
-    shape = features.get("shape")
-    if shape and isinstance(values, list) and shape != [len(values)]:
-        raise bad_data(f'{where}: "shape" is {shown(shape)} but "values" holds {len(values)} values')
-    return values
-
-
-def _refuse_other_keys(record: dict[str, Any], *, known: str, where: str) -> None:
-    if len(record) > 1:
-        others = ", ".join(sorted(str(key) for key in record if key != known))
-        raise bad_data(f'{where}: nothing is known about {shown(others)} beside "{known}"')
+        found = read(wrapping.before + text + wrapping.after, feature_dim=len(rows[0]))
+    except RequestError:
+        return False
+    return not isinstance(found, SparseRows) and found.tolist() == rows

@@ -12,7 +12,7 @@ from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.codecs.negotiation import decoder_for, encoder_for
 from sagebrush_server.http.heads import Head, HeadMemory
 from sagebrush_server.http.messages import Answer, Ask, Request, refusal
-from sagebrush_server.http.routes import Routes
+from sagebrush_server.http.routes import Function, Routes
 from sagebrush_server.http.served import Served
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _CUSTOM_ATTRIBUTES: Final = b"x-amzn-sagemaker-custom-attributes"
 _INFERENCE_ID: Final = b"x-amzn-sagemaker-inference-id"
+_TARGET_MODEL: Final = b"x-amzn-sagemaker-target-model"
+_ONE_MODEL: Final = "X-Amzn-SageMaker-Target-Model: one model is served here (SAGEMAKER_MULTI_MODEL=true: many)"
 _ECHOED: Final = (
     (_CUSTOM_ATTRIBUTES, "X-Amzn-SageMaker-Custom-Attributes"),
     (_INFERENCE_ID, "X-Amzn-SageMaker-Inference-Id"),
@@ -49,6 +51,7 @@ class Application:
         self.routes = Routes()
         self.routes.add("GET", "/ping", function=self._ping)
         self.routes.add("POST", "/invocations", function=self.invocations)
+        self.invoke: Function = self._ask_default
         self.routes.add("GET", "/execution-parameters", function=self._execution_parameters)
         sha256 = settings.model_sha256
         self._ping_headers = (("x-sagebrush-model-sha256", sha256),) if sha256 else ()
@@ -65,6 +68,10 @@ class Application:
         self.serve(served)
         self.default = served
         self.heads.forget()
+        self.not_ready = ""
+
+    def serve_many(self) -> None:
+        """Be ready without a default model: requests name theirs."""
         self.not_ready = ""
 
     def serve(self, served: Served) -> None:
@@ -116,7 +123,12 @@ class Application:
 
     def learn(self, data: bytes, *, head: Head) -> None:
         """Remember an invocation's head, if every body behind it is asked the same way."""
-        if head.is_invocation and head.method == "POST" and self.default is not None:
+        if (
+            head.is_invocation
+            and head.method == "POST"
+            and self.default is not None
+            and _TARGET_MODEL not in head.headers
+        ):
             try:
                 head.ask = self._ask(head.headers, served=self.default)
             except RequestError:
@@ -154,8 +166,13 @@ class Application:
         """Tell a batch transform how to ask (SageMaker, "Use Your Own Inference Code with Batch Transform")."""
         return Answer(200, body=orjson.dumps(self._batch))
 
-    def invocations(self, request: Request) -> Answer | Ask:
-        """Ask the default model, or say why there is none."""
+    def invocations(self, request: Request) -> Answer | Ask | Awaitable[Answer | Ask]:
+        """Answer as /invocations does."""
+        return self.invoke(request)
+
+    def _ask_default(self, request: Request) -> Answer | Ask:
+        if _TARGET_MODEL in request.headers:
+            return refusal(400, message=_ONE_MODEL)
         if self.default is None:
             return refusal(503, message=self.not_ready or "no model is loaded", headers=(("Retry-After", "1"),))
         return self.invocation(request, served=self.default)

@@ -153,7 +153,8 @@ class Dispatcher:
         counts.in_flight += number
         rows = answer_together(group)
         seconds = time.monotonic() - start
-        group[0].ask.served.observe(seconds, size=size)  # type: ignore[union-attr]
+        if rows:
+            group[0].ask.served.observe(seconds, size=size)  # type: ignore[union-attr]
         counts.queue_seconds.observe(start - began, times=number)
         self._account(number=number, rows=rows, seconds=seconds)
         self._give(group)
@@ -249,7 +250,8 @@ class Dispatcher:
         else:
             rows = answer_together(group)
         seconds = time.monotonic() - start
-        served.observe(seconds, size=size)
+        if rows:
+            served.observe(seconds, size=size)
         self._counts.computing = 0
         if awaitable is not None:
             self.later(functools.partial(self._await_reply, group[0], awaitable, start))

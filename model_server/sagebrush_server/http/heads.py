@@ -7,6 +7,8 @@ in another way, is never found here. It is looked up only between two messages, 
 
 from typing import Final
 
+import httptools
+
 from sagebrush_server.http.messages import Ask
 
 _LONGEST: Final = 4096
@@ -25,7 +27,12 @@ class Head:
 
     def __init__(self, *, method: str, target: bytes, headers: dict[bytes, bytes], http_1_0: bool) -> None:
         self.method = method
-        self.path, _, self.query = target.partition(b"?")
+        if not target.startswith(b"/") and b"://" in target:
+            # The absolute form, as to a proxy, which a server has to take (RFC 9112, section 3.2.2).
+            parts = httptools.parse_url(target)
+            self.path, self.query = parts.path or b"/", parts.query or b""
+        else:
+            self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.http_1_0 = http_1_0
         length = headers.get(b"content-length", b"")

@@ -131,8 +131,16 @@ class RequestReader:
             if method == b"CONNECT":
                 self._refuse(refusal(405, message="this is no proxy"))
             return
-        http_1_0 = self._parser.get_http_version() == "1.0"
-        head = Head(method=method.decode("latin-1"), target=self._url, headers=self._headers, http_1_0=http_1_0)
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._refuse(refusal(505, message=f"this is a server of HTTP/1.1, not {version}"))
+            return
+        http_1_0 = version == "1.0"
+        try:
+            head = Head(method=method.decode("latin-1"), target=self._url, headers=self._headers, http_1_0=http_1_0)
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(refusal(400, message="not an HTTP request: the target is no URL"))
+            return
         self._head = head
         if head.path != b"/ping":  # the kubelet's probes go on while a pod ends, and are no reason to stay
             self._server.touch()

@@ -1,5 +1,6 @@
 """Asking a `Responder`: its reply, or what it raises, as an answer."""
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import TYPE_CHECKING, Final, cast
 
@@ -26,13 +27,12 @@ def respond(exchange: "Exchange", *, runner: "Runner") -> "Awaitable[Reply] | No
     invocation = Invocation(exchange.body, template.content_type, template.accept, template.headers)
     try:
         reply = ask.served.responder.respond(invocation)
-        if isinstance(reply, Reply):
-            accept_reply(exchange, reply=reply, runner=runner)
-            return None
+        if inspect.isawaitable(reply):
+            return reply
+        accept_reply(exchange, reply=reply, runner=runner)
     except Exception as problem:  # noqa: BLE001 – one request must not end the process
         refuse(exchange, problem=problem)
-        return None
-    return reply
+    return None
 
 
 async def await_reply(exchange: "Exchange", *, awaitable: "Awaitable[Reply]", runner: "Runner") -> None:
@@ -45,6 +45,8 @@ async def await_reply(exchange: "Exchange", *, awaitable: "Awaitable[Reply]", ru
 
 def accept_reply(exchange: "Exchange", *, reply: Reply, runner: "Runner") -> None:
     """Make a reply the answer of its exchange. Raises ValueError for one that can't be written in HTTP."""
+    if not isinstance(reply, Reply):
+        raise TypeError(f"the code must return a Reply, not {type(reply).__name__}")
     headers = (*(exchange.ask.headers if exchange.ask is not None else ()), *_headers_of(reply))
     if not 200 <= reply.status < 600 or reply.status == 304:
         raise ValueError(f"a reply's status must be from 200 to 599 and not 304, not {reply.status}")

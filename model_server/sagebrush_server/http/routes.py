@@ -1,6 +1,6 @@
 """Which function answers which method and path. `/ping` and `/invocations` have a way of their own."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -59,5 +59,9 @@ class Routes:
                 return refusal(405, message=f"{path} takes {allowed}", headers=(("Allow", allowed),))
             request.parameters = parameters
             return function
-        known = (f"{name} {path}" for path, route in self._routes.items() for name in route.functions if name != "HEAD")
-        return refusal(404, message=f"there is no such path; there are {', '.join(known)}")
+        known = ", ".join(f"{name} {path}" for name, path in self.known())
+        return refusal(404, message=f"there is no such path; there are {known}")
+
+    def known(self) -> Iterator[tuple[str, str]]:
+        """Yield method and path of everything there is, HEAD excepted."""
+        return ((name, path) for path, route in self._routes.items() for name in route.functions if name != "HEAD")

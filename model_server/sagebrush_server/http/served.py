@@ -1,5 +1,6 @@
 """A model that is being served, and the proof that it can be."""
 
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
@@ -14,20 +15,19 @@ if TYPE_CHECKING:
     from sagebrush_server.algorithms.responder import Responder
 
 _CALL_SECONDS: Final = 0.0001
-_WEIGHT: Final = 0.25
-"""Of the latest observation, against all before it: a few slow calls, not one, make a model a slow one."""
+"""What any call may take, however little it is asked for."""
 
 
 class Served:
     """A self-tested model under the name by which requests ask for it. Exactly one of `rows` and `responder` is set."""
 
-    __slots__ = ("__weakref__", "_seconds_per_byte", "algorithm", "model", "name", "responder", "rows")
+    __slots__ = ("__weakref__", "_rates", "algorithm", "model", "name", "responder", "rows")
 
     def __init__(self, name: str, *, model: "Model | Responder") -> None:
         self.name = name
         self.model = model
         self.algorithm = model.algorithm
-        self._seconds_per_byte = 0.0
+        self._rates = (0.0, 0.0, 0.0)
         self.rows: Model | None = None
         self.responder: Responder | None = None
         if hasattr(model, "respond"):
@@ -36,13 +36,15 @@ class Served:
             self.rows = model
 
     def expected_seconds(self, size: int) -> float:
-        """Return how long answering bodies of `size` bytes together should take, by what was seen so far."""
-        return self._seconds_per_byte * size
+        """Return how long answering bodies of `size` bytes together should take, by what was seen of late.
+
+        The median of the last three: one slow call, or one quick one, says nothing of a model.
+        """
+        return sorted(self._rates)[1] * size
 
     def observe(self, seconds: float, *, size: int) -> None:
-        """Learn from answering bodies of `size` bytes together. Does not count what any call costs."""
-        seen = max(seconds - _CALL_SECONDS, 0.0) / max(size, 1)
-        self._seconds_per_byte += _WEIGHT * (seen - self._seconds_per_byte)
+        """Learn from answering bodies of `size` bytes together. What any call costs is no matter of size."""
+        self._rates = (*self._rates[1:], max(seconds - _CALL_SECONDS, 0.0) / max(size, 1))
 
     def self_test(self) -> None:
         """Answer the model's own rows through decoder and encoder, as a request's would be. Raises ValueError."""
@@ -56,7 +58,10 @@ class Served:
             return
         body = orjson.dumps({"instances": [{"features": row} for row in rows.tolist()]})
         try:
-            model.check_self_test(model.predict(rows))
+            start = time.monotonic()
+            answer = model.predict(rows)
+            self.observe(time.monotonic() - start, size=len(body))
+            model.check_self_test(answer)
             decoded = decoder_for("application/json").decode(body, feature_dim=model.feature_dim)
             encoder_for("application/json", default="").encode(model.predict(decoded), counts=[len(rows)])
         except RowError as refused:

@@ -121,6 +121,11 @@ class Server:
         return {connection.file_number for connection in list(self.connections) if connection.takes_requests}
 
     async def _load(self, load: Load) -> None:
+        if self.settings.multi_model is not None:
+            self.application.serve_many()
+            self.counts.ready = 1
+            _LOG.info("serving the models below %s as they are asked for", self.settings.multi_model.folder)
+            return
         start = time.perf_counter()
         # In a thread, so that /ping can say why it isn't ready.
         model = await self.loop.run_in_executor(None, load)

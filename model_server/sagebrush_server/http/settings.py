@@ -7,6 +7,7 @@ from typing import Final
 
 from sagebrush_server.codecs.responses import ENCODERS
 from sagebrush_server.cpus import usable_cpus
+from sagebrush_server.protocols.multi_model.settings import MultiModelSettings, read_multi_model
 from sagebrush_server.settings import SettingError, read_integer, read_number
 
 _MIB: Final = 2**20
@@ -36,6 +37,7 @@ class ServeSettings:
     drain_quiet: float = 0.5
     drain_limit: float = 25.0
     backlog: int = 2048
+    multi_model: MultiModelSettings | None = None
     access_log: bool = False
     max_concurrent_transforms: int = 1
     batch_strategy: str = "MULTI_RECORD"
@@ -53,7 +55,9 @@ class ServeSettings:
         def size(name: str, *, default: int) -> int:
             return int(number(name, default=default / _MIB) * _MIB)
 
-        workers = whole("SAGEMAKER_MODEL_SERVER_WORKERS", default=usable_cpus(), minimum=1)
+        multi_model = read_multi_model(environment)
+        several = usable_cpus() if multi_model is None else 1
+        workers = whole("SAGEMAKER_MODEL_SERVER_WORKERS", default=several, minimum=1)
         port = whole("SAGEMAKER_BIND_TO_PORT", default=cls.port)
         timeout = number("SAGEMAKER_MODEL_SERVER_TIMEOUT", default=cls.request_timeout)
         return cls(
@@ -77,6 +81,7 @@ class ServeSettings:
             max_wait=number("SAGEBRUSH_MAX_WAIT_SECONDS", default=cls.max_wait),
             drain_quiet=number("SAGEBRUSH_DRAIN_QUIET_SECONDS", default=cls.drain_quiet),
             drain_limit=number("SAGEBRUSH_DRAIN_LIMIT_SECONDS", default=cls.drain_limit),
+            multi_model=multi_model,
             backlog=whole("SAGEBRUSH_BACKLOG", default=cls.backlog, minimum=1),
             access_log=_choice(environment, name="SAGEBRUSH_ACCESS_LOG", default="false", legal=("false", "true"))
             == "true",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 import uuid
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from sagebrush_server.http.exchange import Exchange
 
 _LOG = logging.getLogger(__name__)
-_PIECE_BYTES: Final = 64 * 1024
-_PIECE_SECONDS: Final = 0.002
-"""Pieces that come this quickly one after the other travel together."""
+_DRAW_BYTES: Final = 64 * 1024
+_DRAW_SECONDS: Final = 0.005
+"""After so many bytes, or so long, others get their turn in the model's thread, and a slow client is noticed."""
 
 
 class Runner(Protocol):
@@ -94,36 +95,35 @@ class Stream:
             self._runner.in_thread(lambda: _close(body))
 
     def _draw(self, body: "Iterator[bytes]") -> None:
-        """Take pieces, in the model's thread, until there is something worth sending."""
-        pieces, size, ended, until = [], 0, False, time.monotonic() + _PIECE_SECONDS
+        """Take some pieces, in the model's thread. Each is sent at once: nobody knows how long the next one takes."""
+        size, until = 0, time.monotonic() + _DRAW_SECONDS
         try:
-            while not self._cancelled and size < _PIECE_BYTES and (not size or time.monotonic() < until):
+            while not self._cancelled and size < _DRAW_BYTES and time.monotonic() < until:
                 piece = next(body, None)
                 if piece is None:
-                    ended = True
-                    break
-                pieces.append(bytes(piece))
-                size += len(piece)
+                    self._runner.later(self._end)
+                    return
+                data = _as_bytes(piece)
+                size += len(data)
+                self._runner.later(functools.partial(self._send_drawn, data))
         except Exception:  # noqa: BLE001 – what the user's code raises
             _log_failure(self._exchange)
             self._runner.later(self._connection.break_off)
             return
-        self._runner.later(lambda: self._drawn(pieces, ended=ended))
+        self._runner.later(self._drawn)
 
-    def _drawn(self, pieces: list[bytes], *, ended: bool) -> None:
+    def _send_drawn(self, data: bytes) -> None:
+        self._send(data)
+
+    def _drawn(self) -> None:
         self._drawing = False
-        if self._cancelled:
-            return
-        taken = self._send(pieces)
-        if ended:
-            self._end()
-        elif taken:
+        if not self._cancelled and self._connection.takes_requests:
             self.go_on()
 
     async def _pump(self, body: "AsyncIterator[bytes]") -> None:
         try:
             async for piece in body:
-                if not self._send([bytes(piece)]):
+                if not self._send(_as_bytes(piece)):
                     self._taken.clear()
                     await self._taken.wait()
         except Exception:  # noqa: BLE001 – as above
@@ -131,18 +131,30 @@ class Stream:
             self._connection.break_off()
         else:
             self._end()
+        finally:
+            close = getattr(body, "aclose", None)
+            if close is not None:
+                with contextlib.suppress(Exception):
+                    await close()
 
-    def _send(self, pieces: list[bytes]) -> bool:
-        """Write pieces as one chunk, and say whether the client has taken it."""
-        data = b"".join(pieces)
-        if not data:
+    def _send(self, data: bytes) -> bool:
+        """Write a piece as a chunk, and say whether the client has taken it."""
+        if not data or self._cancelled:
             return True
         return self._connection.write_piece(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def _end(self) -> None:
+        if self._cancelled:
+            return
         if self._chunked:
             self._connection.write_piece(b"0\r\n\r\n")
         self._connection.end_stream(closing=self._closing)
+
+
+def _as_bytes(piece: object) -> bytes:
+    if not isinstance(piece, bytes | bytearray | memoryview):
+        raise TypeError(f"a stream must give bytes, not {type(piece).__name__}")
+    return bytes(piece)
 
 
 def _log_failure(exchange: "Exchange") -> None:

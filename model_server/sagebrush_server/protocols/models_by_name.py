@@ -1,6 +1,6 @@
 """Which model a request's name means. With one model that is a look; with many it may have to be loaded first."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
 from sagebrush_server.codecs.errors import RequestError
@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from sagebrush_server.http.application import Application
     from sagebrush_server.http.served import Served
 
-Build = Callable[["Served"], Answer | Ask]
-"""Makes the ask of a request once its model is there. May raise RequestError."""
+
+class Build(Protocol):
+    """Makes the ask of a request once its model is there. May raise RequestError."""
+
+    def __call__(self, *, served: "Served") -> Answer | Ask:
+        """See above."""
+        ...
 
 
 class ModelNotReadyError(RequestError):
@@ -55,4 +60,4 @@ class OneModel:
 
     def ask(self, name: str, *, build: Build) -> Answer | Ask:
         """See `ModelsByName`."""
-        return build(self.find(name))
+        return build(served=self.find(name))

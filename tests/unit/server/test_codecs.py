@@ -1,6 +1,8 @@
 """Codecs: what is a row, what isn't, and that nothing else than a clean refusal ever comes out."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -9,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagebrush_server.algorithms.model import Predictions
-from sagebrush_server.codecs.csv_rows import decode_csv
+from sagebrush_server.codecs.csv_rows import CsvDecoder
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.codecs.json_rows import decode_json, decode_jsonlines
+from sagebrush_server.codecs.json_rows import JSON, JSON_LINES
+from sagebrush_server.codecs.negotiation import DECODERS as BY_MEDIA_TYPE
 from sagebrush_server.codecs.negotiation import decoder_for, encoder_for
-from sagebrush_server.codecs.responses import encode_csv, encode_json, encode_jsonlines
+from sagebrush_server.codecs.responses import ENCODERS
+
+decode_csv, decode_json, decode_jsonlines = CsvDecoder().decode, JSON.decode, JSON_LINES.decode
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 tables = st.integers(1, 5).flatmap(
@@ -25,7 +30,7 @@ DECODERS = (decode_csv, decode_json, decode_jsonlines)
 def refused(decode, body, feature_dim=3):
     with pytest.raises(RequestError) as caught:
         decode(body, feature_dim=feature_dim)
-    assert caught.value.status == 400
+    assert caught.value.status in (400, 413)
     return str(caught.value)
 
 
@@ -141,9 +146,12 @@ def test_csv_must_take_every_spelling_of_a_decimal_number(cell):
     ("body", "says"),
     [
         (b"{", "is not JSON"),
-        (b'{"instances":[{"features":[1,2,NaN]}]}', "NaN"),
-        (b"[1,2,Infinity]", "Infinity"),
-        (b"[1,2,1e999]", ""),
+        (b'{"instances":[{"features":[1,2,3]},{"features":[1,2,NaN]}]}', "row 2, column 3: nan is not a finite number"),
+        (b"[1,-Infinity,2]", "row 1, column 2: -inf is not a finite number"),
+        (b"[1,2,1e999]", "row 1, column 3: inf is not a finite number"),
+        (b'{"instances":[[1,2,3]],"x":NaN}', "x"),
+        (b'{"features":[1,2,3],"\\ud800":1}', "nothing is known"),
+        ("[1,2,3]".encode("utf-16"), "is not JSON"),
         (b"[1,2,true]", "row 1, column 3: expected a number, got bool"),
         (b'[1,2,"3"]', "got str '3'"),
         (b"[[1,2,3],[1,null,3]]", "row 2, column 2: expected a number, got NoneType"),
@@ -156,9 +164,13 @@ def test_csv_must_take_every_spelling_of_a_decimal_number(cell):
         (b'{"instances":[],"parameters":{}}', "parameters"),
         (b'{"rows":[1,2,3]}', "rows"),
         (b'{"data":3}', '"data" must be an object'),
-        (b'{"data":{"features":{"values":[1],"keys":[0],"shape":[3]}}}', "sparse"),
+        (b'{"data":{"features":{"values":[1],"keys":[0],"shape":[4]}}}', "the model expects 3 columns"),
+        (b'{"features":{"values":[1,2,3],"axis":[4]}}', "axis"),
+        (b'{"features":{"values":[1,2,3],"shape":3}}', '"shape" must be a list'),
         (b'{"features":{"values":[1,2,3],"shape":[4]}}', '"shape"'),
-        (b"[[1,2," + b"1" * 400 + b"]]", "" ),
+        (b"[[1,2," + b"1" * 400 + b"]]", "row 1, column 3: the number is too large for 64-bit floating point"),
+        (b"[[1,2," + b"1" * 5000 + b"]]", "number is infinity"),
+        (b"[" + b"[]," * 300_000 + b"[]]", "300002 lists"),
         (b"[" * 5000, "is not JSON"),
     ],
 )  # fmt: skip
@@ -169,7 +181,8 @@ def test_json_must_name_what_it_refuses(body, says):
 
 def test_jsonlines_must_name_the_line():
     """The row in a message is the line."""
-    assert "row 2" in refused(decode_jsonlines, b"[1,2,3]\nnonsense")
+    assert "row 2 is not JSON" in refused(decode_jsonlines, b"[1,2,3]\nnonsense")
+    assert "row 2, column 3: nan" in refused(decode_jsonlines, b"[1,2,3]\n[1,2,NaN]\n")
 
 
 @pytest.mark.parametrize("scores", [[0.25, 1.0], [[0.5, 0.5], [0.1, 0.9]]])
@@ -177,9 +190,10 @@ def test_responses_must_agree_in_every_format(scores):
     """JSON, JSON lines and CSV carry the same numbers, scores before labels."""
     predictions = Predictions({"score": np.array(scores), "predicted_label": np.array([0, 1])})
     expected = [{"score": score, "predicted_label": label} for score, label in zip(scores, [0, 1], strict=True)]
-    assert orjson.loads(encode_json(predictions)) == {"predictions": expected}
-    assert [orjson.loads(line) for line in encode_jsonlines(predictions).splitlines()] == expected
-    for line, score, label in zip(encode_csv(predictions).decode().splitlines(), scores, [0, 1], strict=True):
+    bodies = {media: encoder.encode(predictions, counts=[2])[0] for media, encoder in ENCODERS.items()}
+    assert orjson.loads(bodies["application/json"]) == {"predictions": expected}
+    assert [orjson.loads(line) for line in bodies["application/jsonlines"].splitlines()] == expected
+    for line, score, label in zip(bodies["text/csv"].decode().splitlines(), scores, [0, 1], strict=True):
         assert [float(cell) for cell in line.split(",")] == [*np.atleast_1d(score), label]
 
 
@@ -197,6 +211,12 @@ def test_responses_must_agree_in_every_format(scores):
         ("image/png", None),
         ("text/csv;q=2", None),
         ("text/csv;q=x", None),
+        ("application/json; charset=utf-8", "application/json"),
+        ("application/json; indent=2", None),
+        ("application/json; verbose=2", None),
+        ("application/json; verbose=true; q=0.5, text/csv; q=0.4", "application/json"),
+        ("application/x-npy", "application/x-npy"),
+        ("application/x-recordio-protobuf; verbose=true", "application/x-recordio-protobuf"),
     ],
 )
 def test_accept_must_select_the_best_format_or_be_refused(accept, media):
@@ -223,3 +243,61 @@ def test_refused_value_must_be_shown_shortened_with_a_mark():
     message = refused(decode_csv, b"1,2," + b"z" * 5000)
     assert "…" in message
     assert len(message) < 200
+
+
+def test_rows_of_a_model_of_any_width_must_be_as_wide_as_the_first():
+    """Where the model doesn't say how wide a row is, the first row does, in every text format."""
+    lines = ["1,2", "3,4"]
+    for body, decode in (("\n".join(lines), decode_csv), (f"[[{lines[0]}],[{lines[1]}]]", decode_json)):
+        assert decode(body.encode(), feature_dim=None).tolist() == [[1, 2], [3, 4]]
+    assert "row 2 has 1 values; row 1 has 2" in refused(decode_csv, b"1,2\n3", feature_dim=None)
+    assert "row 2 has 1 values; row 1 has 2" in refused(decode_json, b"[[1,2],[3]]", feature_dim=None)
+    assert "row 1 has 0 values; send at least one" in refused(decode_csv, b"\n", feature_dim=None)
+    assert "row 1 has 0 values; send at least one" in refused(decode_json, b"[[]]", feature_dim=None)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "says"),
+    [
+        ("", "no Content-Type"),
+        ("image/png", "'image/png' is not supported; supported: text/csv, application/json"),
+        ("text/csv; header=present", "'header=present' of text/csv is not supported; supported: charset=us-ascii"),
+        ("text/csv; label_size=1", "label_size=1"),
+        ("text/csv; charset=latin-1", "charset=latin-1"),
+        ("application/x-npy; charset=utf-8", "supported: none"),
+        ("application/json; verbose=true", "verbose=true"),
+    ],
+)
+def test_unsupported_content_type_must_say_what_is_supported(content_type, says):
+    """A type or parameter that would be ignored is a 415 that lists the legal ones."""
+    with pytest.raises(RequestError) as caught:
+        decoder_for(content_type)
+    assert caught.value.status == 415
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/csv;label_size=0",
+        'Text/CSV; Charset="UTF-8"; header=absent',
+        "text/x-libsvm; charset=us-ascii",
+        *BY_MEDIA_TYPE,
+    ],
+)
+def test_supported_content_type_must_be_accepted(content_type):
+    """Every type in the list, in any case, with the parameters that are honoured."""
+    assert decoder_for(content_type).media_type == content_type.partition(";")[0].strip().lower()
+
+
+def test_documented_formats_must_be_those_there_are():
+    """docs/formats.md lists every media type that is read or written, and no other."""
+    text = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
+    requests, answers = (part.split("\n\n")[0] for part in text.split("| rows |", 1)[1].split("| Accept |", 1))
+    known = "[a-z]+/[a-z-]+"
+    assert {
+        media
+        for line in requests.splitlines()
+        for media in re.findall(f"`({known})`", line.split("|")[1:2].pop() if "|" in line else "")
+    } == set(BY_MEDIA_TYPE)
+    assert set(re.findall(rf"^\| `({known})`", answers, re.MULTILINE)) == set(ENCODERS)

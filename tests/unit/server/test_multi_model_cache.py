@@ -31,7 +31,7 @@ class Loader:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, folder: Path) -> str:
+    def __call__(self, name: str, folder: Path) -> str:
         self.loads.append(folder.name)
         assert self.gate.wait(10)
         if folder.name in self.failing:
@@ -139,7 +139,7 @@ async def test_failed_load_must_say_why_and_leave_nothing(source):
 async def test_memory_error_must_count_as_no_room(source):
     """Where the process itself has no memory left, that is what is said."""
 
-    def load(_: Path) -> str:
+    def load(_: str, __: Path) -> str:
         raise MemoryError
 
     cache: ModelCache[str] = ModelCache(load, limits=CacheLimits())

@@ -35,7 +35,7 @@ def tensor(data: Any = (1, 2, 3), **changes: Any) -> dict[str, Any]:
 
 
 def read(body: bytes, header_length: str = "") -> InferenceRequest:
-    return read_request(body, header_length=header_length)
+    return read_request(body, header_length=header_length, model_name="m")
 
 
 @pytest.mark.parametrize("data", [[1, 2, 3, 4, 5, 6], [[1, 2, 3], [4, 5, 6]], [1.0, 2, 3.0, 4, 5, 6]])
@@ -43,6 +43,11 @@ def test_data_must_be_taken_flat_and_nested(data):
     """Elements come in row-major order, in one list or in lists as the shape says."""
     request = read(message(tensor(data, shape=[2, 3])))
     assert request.inputs[0].values.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_model_may_be_named_in_the_body_too():
+    """KServe's client repeats the path's model in the body."""
+    assert read(message(tensor(), model_name="m")).inputs[0].name == "x"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +77,7 @@ def test_element_must_have_the_value_that_its_datatype_gives_it(datatype, data, 
         (b'{"inputs": [NaN]}', "not JSON"),
         (message(), "at least one tensor"),
         (message(tensor(), model="x"), "'model'"),
+        (message(tensor(), model_name="x"), "model_name is 'x', the path names 'm'"),
         (message(tensor(), id=3), "id must be a string"),
         (message(tensor(), parameters={"priority": 1}), "'priority'"),
         (message(tensor(), parameters={"binary_data_output": 1}), "binary_data_output must be true or false"),

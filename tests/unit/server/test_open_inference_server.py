@@ -6,7 +6,10 @@ import numpy as np
 import orjson
 import pytest
 
+from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor
 from sagebrush_server.algorithms.responder import Invocation, Reply
+from tests.unit.server.conftest import tiny_model
+from tests.unit.server.wire import connect, read_reply
 
 YES, NO = 1 / (1 + math.exp(-2.5)), 1 / (1 + math.exp(2.5))
 INFER = "/v2/models/kdd/infer"
@@ -140,3 +143,47 @@ def test_code_must_be_asked_in_json(start_server):
     reply = client.request("POST", INFER, ask(x(datatype="INT64")))
     assert reply.json["outputs"] == [{"name": "predictions", "datatype": "INT64", "shape": [2], "data": [4, 12]}]
     assert client.get("/v2/models/kdd").json["platform"] == "inference.py"
+
+
+class Counting(LinearPredictor):
+    """Remembers how many rows each prediction had."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny_model())
+        self.calls: list[int] = []
+
+    def predict(self, rows):
+        self.calls.append(len(rows))
+        return super().predict(rows)
+
+
+def test_requests_that_arrive_together_must_be_predicted_together(start_server):
+    """Tensors go the way of all rows, though each request has an id and outputs of its own; a wrong one harms none."""
+    model = Counting()
+    running = start_server(lambda: model)
+    bodies = [
+        ask(x(), id="a"),
+        ask(x([3, 1, 0], shape=[1, 3]), id="b", outputs=[{"name": "score"}]),
+        ask(x([3, 1], shape=[1, 2]), id="c"),
+        ask(x([1e308, -1e308, 0], shape=[1, 3]), id="d"),
+    ]
+    for chosen in (bodies[:3], bodies):
+        # What describes the model asks it too, once; after that every prediction is a request's.
+        running.client().get("/v2/models/kdd")
+        model.calls.clear()
+        connection = connect(running.port)
+        sent = [
+            b"POST %s HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n%s" % (INFER.encode(), len(body), body)
+            for body in chosen
+        ]
+        connection.sendall(b"".join(sent))
+        with connection.makefile("rb") as stream:
+            replies = [read_reply(stream) for _ in chosen]
+        connection.close()
+        assert [reply.json.get("id") for reply in replies[:2]] == ["a", "b"]
+        assert [len(reply.json["outputs"]) for reply in replies[:2]] == [2, 1]
+        assert replies[0].json["outputs"][0]["data"] == [pytest.approx(YES), pytest.approx(NO)]
+        assert replies[1].json["outputs"][0]["data"] == [pytest.approx(YES)]
+        assert "2 columns" in replies[2].json["error"]
+        assert model.calls[0] == (3 if chosen is not bodies else 4)
+    assert "row 1" in replies[3].json["error"]

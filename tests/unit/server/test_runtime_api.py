@@ -1,13 +1,15 @@
 """SageMaker's runtime API on the server itself: paths, errors and frames as AWS' clients read them."""
 
 import threading
+from collections.abc import AsyncIterator, Iterator
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EventStreamError
 
+from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.protocols.runtime_api.event_stream import exception, payload_part
 
 ATTRIBUTES = "trace=7,tenant=a"
@@ -15,10 +17,14 @@ ATTRIBUTES = "trace=7,tenant=a"
 
 @pytest.fixture(scope="module")
 def runtime(shared_server):
+    return client_of(shared_server.port)
+
+
+def client_of(port: int):
     """boto3's own client; it signs with credentials that nobody checks."""
     return boto3.client(
         "sagemaker-runtime",
-        endpoint_url=f"http://127.0.0.1:{shared_server.port}",
+        endpoint_url=f"http://127.0.0.1:{port}",
         region_name="eu-central-1",
         aws_access_key_id="none",
         aws_secret_access_key="none",
@@ -132,3 +138,60 @@ def test_frames_must_be_read_by_the_clients_parser():
     wrong.add_data(bytes(damaged))
     with pytest.raises(ChecksumMismatch):
         list(wrong)
+
+
+class Pieces:
+    """A model of user code that answers in pieces, as what it is sent says."""
+
+    algorithm = "inference.py"
+    fork_safe = True
+
+    def respond(self, invocation: Invocation) -> Reply:
+        assert invocation.accept == "text/plain"
+        return Reply(self.later() if invocation.body == b"async" else self.now(invocation.body), "text/plain")
+
+    def now(self, body: bytes) -> Iterator[bytes]:
+        yield b"one,"
+        if body == b"fail":
+            raise ValueError("in the middle")
+        yield b"two"
+
+    async def later(self) -> AsyncIterator[bytes]:
+        yield b"one,"
+        yield b"two"
+
+    def self_test(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("body", [b"now", b"async"])
+def test_pieces_of_an_answer_must_be_parts_of_the_stream(start_server, body):
+    """What the model yields becomes the events of the stream."""
+    runtime = client_of(start_server(Pieces).port)
+    reply = runtime.invoke_endpoint_with_response_stream(
+        EndpointName="kdd", ContentType="text/plain", Accept="text/plain", Body=body
+    )
+    assert reply["ContentType"] == "text/plain"
+    assert [event["PayloadPart"]["Bytes"] for event in reply["Body"]] == [b"one,", b"two"]
+
+
+def test_pieces_of_an_answer_must_be_one_body_without_a_stream(start_server):
+    """InvokeEndpoint itself takes an answer in pieces as a body."""
+    runtime = client_of(start_server(Pieces).port)
+    reply = runtime.invoke_endpoint(EndpointName="kdd", ContentType="text/plain", Accept="text/plain", Body=b"now")
+    assert reply["Body"].read() == b"one,two"
+
+
+def test_failure_in_the_middle_must_be_an_event_of_the_stream(start_server, caplog):
+    """A broken answer ends in ModelStreamError, with an id that the log has, so that nobody takes it for a whole one."""
+    runtime = client_of(start_server(Pieces).port)
+    reply = runtime.invoke_endpoint_with_response_stream(
+        EndpointName="kdd", ContentType="text/plain", Accept="text/plain", Body=b"fail"
+    )
+    events = iter(reply["Body"])
+    assert next(events) == {"PayloadPart": {"Bytes": b"one,"}}
+    with pytest.raises(EventStreamError, match="the model failed in the middle of its answer") as raised:
+        next(events)
+    error_id = str(raised.value).rpartition(" ")[2]
+    assert error_id in caplog.text
+    assert "in the middle" in caplog.text

@@ -63,17 +63,23 @@ def resident_bytes() -> int:
 
 
 class ModelCache(Generic[M]):
-    """Models by name, the one used longest ago first. Lives on the event loop; `load` runs in a thread."""
+    """Models by name, the one used longest ago first. Lives on the event loop; `load` runs in a thread.
+
+    `load` is called with a name and a folder; `came` and `went` are told of each model that is loaded and let go.
+    """
 
     def __init__(
         self,
-        load: Callable[[Path], M],
+        load: Callable[[str, Path], M],
         *,
         limits: CacheLimits,
+        came: Callable[[M], None] = lambda _: None,
+        went: Callable[[M], None] = lambda _: None,
         measure: Callable[[], int] = resident_bytes,
     ) -> None:
         self._load = load
         self._limits = limits
+        self._came, self._went = came, went
         self._measure = measure
         self._loaded: dict[str, LoadedModel[M]] = {}
         self._leaving: list[LoadedModel[M]] = []
@@ -156,11 +162,6 @@ class ModelCache(Generic[M]):
         self._told.pop(name, None)
         self._drop(self.find(name))
 
-    def close(self) -> None:
-        """Remove what was unpacked for the models that are loaded."""
-        for entry in (*self._loaded.values(), *self._leaving):
-            entry.opened.close()
-
     async def _load_one(self, name: str, *, source: ModelSource) -> LoadedModel[M]:
         async with self._one_load:
             entry = await self._loaded_from(source, name=name)
@@ -170,6 +171,7 @@ class ModelCache(Generic[M]):
                 entry.opened.close()
                 raise
             self._loaded[name] = entry
+            self._came(entry.model)
             return entry
 
     async def _loaded_from(self, source: ModelSource, *, name: str) -> LoadedModel[M]:
@@ -178,7 +180,7 @@ class ModelCache(Generic[M]):
             file_bytes = await loop.run_in_executor(None, source.file_bytes)
             self._make_room(file_bytes, name=name)
             before = self._measure()
-            opened, model = await loop.run_in_executor(None, self._open_and_load, source)
+            opened, model = await loop.run_in_executor(None, self._open_and_load, name, source)
         except NoRoomError:
             raise
         except MemoryError as problem:
@@ -187,10 +189,10 @@ class ModelCache(Generic[M]):
             raise LoadError(f"model {name!r} can't be loaded: {problem}") from problem
         return LoadedModel(name, source, model, opened, max(file_bytes, self._measure() - before))
 
-    def _open_and_load(self, source: ModelSource) -> tuple[OpenedSource, M]:
+    def _open_and_load(self, name: str, source: ModelSource) -> tuple[OpenedSource, M]:
         opened = OpenedSource(source, limit_bytes=self._limits.unpacked_bytes)
         try:
-            return opened, self._load(opened.folder)
+            return opened, self._load(name, opened.folder)
         except BaseException:
             opened.close()
             raise
@@ -216,6 +218,7 @@ class ModelCache(Generic[M]):
 
     def _drop(self, entry: LoadedModel[M]) -> None:
         del self._loaded[entry.name]
+        self._went(entry.model)
         if entry.in_flight:
             entry.leaving = True
             self._leaving.append(entry)

@@ -1,6 +1,7 @@
 """Where the models of a multi-model server lie: folders and archives below one folder, and never outside of it."""
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,16 @@ class OpenedSource:
                 raise
 
     def close(self) -> None:
-        """Remove what was unpacked."""
+        """Forget the code that came with the model, and remove what was unpacked."""
+        _forget_code(self.folder)
         if self._unpacked is not None:
             self._unpacked.cleanup()
+
+
+def _forget_code(folder: Path) -> None:
+    """Take a model's modules out of the interpreter's table, so that they are read anew when the model comes back."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).is_relative_to(folder):
+            del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if not Path(entry).is_relative_to(folder)]

@@ -52,17 +52,21 @@ class InferenceBody:
     header_length: int | None = None
 
 
-def read_request(body: bytes, *, header_length: str) -> InferenceRequest:
+def read_request(body: bytes, *, header_length: str, model_name: str) -> InferenceRequest:
     """Read a request; `header_length` is the value of its `Inference-Header-Content-Length`, empty where absent.
+
+    `model_name` is the model that the path names; KServe's client names it in the body once more.
 
     Raises RequestError (400) naming the field.
     """
     length = _header_length(header_length, body=body)
     document = _load(body if length == len(body) else body[:length])
-    _check_keys(document, known=("id", "parameters", "inputs", "outputs"), where="the request")
+    _check_keys(document, known=("id", "model_name", "parameters", "inputs", "outputs"), where="the request")
     identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
         raise bad_data(f"id must be a string, got {shown(identity)}")
+    if document.get("model_name", model_name) != model_name:
+        raise bad_data(f"model_name is {shown(document['model_name'])}, the path names {shown(model_name)}")
     parameters = _parameters(document, known=("binary_data_output", "content_type"), where="the request")
     return InferenceRequest(
         id=identity,

@@ -1,5 +1,6 @@
 """The paths below `/v2`: the Open Inference Protocol V2 over HTTP, which KServe, Triton and MLServer speak."""
 
+import functools
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -77,10 +78,10 @@ class OpenInference:
 
     def _infer(self, request: Request) -> Answer | Ask | Awaitable[Answer | Ask]:
         name = self._name(request)
-        return self._models.ask(name, build=lambda served: self._ask(request, served=served, name=name))
+        return self._models.ask(name, build=functools.partial(self._ask, request, name=name))
 
     def _ask(self, request: Request, *, served: "Served", name: str) -> Ask:
-        wanted = read_request(request.body, header_length=request.header(HEADER_LENGTH))
+        wanted = read_request(request.body, header_length=request.header(HEADER_LENGTH), model_name=name)
         if served.rows is None:
             return self._ask_code(request, wanted=wanted, served=served, name=name)
         signature = self._signature(served)

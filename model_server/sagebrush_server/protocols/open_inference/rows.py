@@ -20,21 +20,27 @@ INPUT_NAME: Final = "input-0"
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A model's tensors: its features' names (None where they have none), and the shape and type of each output."""
+    """A model's tensors: its features' names (None where they have none), and type and shape of each output.
+
+    `root` is the key around the records of a JSON answer.
+    """
 
     feature_dim: int | None
     feature_names: tuple[str, ...] | None
     outputs: Mapping[str, tuple[str, tuple[int, ...]]]
+    root: str = "predictions"
 
     @classmethod
     def of(cls, model: "Model") -> "Signature":
         """Ask a model; its outputs are those for the rows of its self-test."""
         names = getattr(model, "feature_names", None)
-        columns = model.predict(model.self_test_rows()).columns
+        predictions = model.predict(model.self_test_rows())
+        columns = predictions.columns
         return cls(
             model.feature_dim,
             feature_names=tuple(names) if names else None,
             outputs={name: (datatype_of(values), (-1, *values.shape[1:])) for name, values in columns.items()},
+            root=predictions.root,
         )
 
     def inputs_document(self) -> list[dict[str, Any]]:

@@ -44,13 +44,11 @@ class RuntimeApi:
         self,
         application: "Application",
         *,
-        invoke: Callable[[Request], Outcome],
         endpoint_name: str,
         variant_name: str,
         takes_target_model: bool,
     ) -> None:
         self._application = application
-        self._invoke = invoke
         self._endpoint_name, self._variant_name = endpoint_name, variant_name
         self._takes_target_model = takes_target_model
 
@@ -94,7 +92,7 @@ class RuntimeApi:
 
         try:
             self._check(request)
-            outcome = self._invoke(request)
+            outcome = self._application.invocations(request)
         except RequestError as refused:
             return as_answer(_refused(refused, headers=headers))
         return wrapped(outcome) if isinstance(outcome, (Answer, Ask)) else later(outcome)
