@@ -10,7 +10,10 @@ LABELS = {"endpoint_name": "kdd", "variant_name": "AllTraffic"}
 def scrape(running):
     text = Client(running.server.metrics_port).get("/metrics").body.decode()
     return {
-        (sample.name, sample.labels.get("code") or sample.labels.get("le") or sample.labels.get("reason")): (sample.value, sample.labels)
+        (sample.name, sample.labels.get("code") or sample.labels.get("le") or sample.labels.get("reason")): (
+            sample.value,
+            sample.labels,
+        )
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
