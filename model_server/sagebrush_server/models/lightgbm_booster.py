@@ -1,4 +1,4 @@
-"""LightGBM models by the library itself, one thread a process; no other library is imported."""
+"""LightGBM models by the library itself, one thread a process; scikit-learn is not imported."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import import_lean
 from sagebrush_server.models.linear import both
 from sagebrush_server.models.openmp import require_openmp
 from sagebrush_server.models.settings import LoadingSettings, threads
@@ -19,8 +20,7 @@ _MULTICLASS = ("multiclass", "multiclassova")
 def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] | None = None) -> BareModel:
     """Load a model that LightGBM saved as text. Raises ModelError."""
     require_openmp()
-    import lightgbm
-
+    lightgbm = import_lean("lightgbm")
     try:
         booster = lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as problem:

@@ -109,7 +109,7 @@ class _Masks:
         dead = np.bitwise_or.reduceat(right * self._dead, self._starts, axis=1)
         first_alive = ~dead & (dead + self._one)
         leaf = np.frexp(first_alive.astype(np.float64))[1] + self._offsets
-        return self._leaves.take(leaf, axis=0)
+        return np.asarray(self._leaves.take(leaf, axis=0))
 
 
 class _Steps:

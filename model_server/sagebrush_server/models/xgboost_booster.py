@@ -1,4 +1,4 @@
-"""XGBoost models by the library itself, one thread a process; no other library is imported."""
+"""XGBoost models by the library itself, one thread a process; scikit-learn is not imported."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import import_lean
 from sagebrush_server.models.linear import both, softmax
 from sagebrush_server.models.settings import LoadingSettings, threads
 
@@ -21,8 +22,7 @@ _MULTICLASS = ("multi:softprob", "multi:softmax")
 
 def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] | None = None) -> BareModel:
     """Load a model that XGBoost saved, as JSON or UBJSON. Raises ModelError."""
-    import xgboost
-
+    xgboost = import_lean("xgboost")
     booster = xgboost.Booster()
     try:
         booster.load_model(

@@ -1,5 +1,7 @@
 """XGBoost and LightGBM: what is served is what the library says, from every file it writes."""
 
+import subprocess
+import sys
 import warnings
 
 import joblib
@@ -184,3 +186,37 @@ def test_lightgbm_file_that_is_damaged_must_be_refused(tmp_path):
     (tmp_path / "model.txt").write_text(text[:60])
     with pytest.raises(ModelError, match=r"^model.txt can't be read by LightGBM"):
         served(tmp_path)
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_booster_must_need_no_scikit_learn(tmp_path, library):
+    """
+    Memory and start-up: what the library merely supports isn't imported with it. An estimator that is unpickled in the same
+    process afterwards is whole, and the booster goes on serving.
+    """
+    estimator = fitted(
+        (xgboost.XGBClassifier if library == "xgboost" else lightgbm.LGBMClassifier)(n_estimators=3, n_jobs=1)
+    )
+    put = {name: tmp_path / name for name in ("booster", "estimator")}
+    for folder in put.values():
+        folder.mkdir()
+    if library == "xgboost":
+        estimator.save_model(put["booster"] / "model.json")
+    else:
+        estimator.booster_.save_model(put["booster"] / "model.txt")
+    joblib.dump(estimator, put["estimator"] / "model.joblib")
+    program = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from sagebrush_server.models.loading import load_model
+from sagebrush_server.models.settings import LoadingSettings
+booster = load_model(Path({str(put["booster"])!r}))
+print([name for name in ("sklearn", "pandas", "matplotlib", "skops") if name in sys.modules])
+estimator = load_model(Path({str(put["estimator"])!r}), settings=LoadingSettings(unpickling=True))
+rows = np.ones((2, {WIDTH}))
+answers = [model.predict(rows).columns["probabilities"] for model in (booster, estimator)]
+print("sklearn" in sys.modules, np.allclose(*answers))
+"""
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
+    assert found.stdout.split("\n")[:2] == ["[]", "True True"], found.stderr
