@@ -87,13 +87,15 @@ class RequestCounts:
     in_flight = _Cell()
     computing = _Cell()
     queued = _Cell()
-    unread = _Cell()
+    waiting = _Cell()
     busy_seconds = _Cell()
     handling_seconds = _Cell()
     model_load_seconds = _Cell()
     request_bytes = _Cell()
     response_bytes = _Cell()
     ready = _Cell()
+    last_activity = _Cell()
+    """Monotonic clock, kept while the process drains."""
 
     def __init__(self, memory: "memoryview[float] | None" = None) -> None:
         self.cells = memoryview(bytearray(CELLS * 8)).cast("d") if memory is None else memory
@@ -111,6 +113,14 @@ class RequestCounts:
         self.batch_requests = Histogram(part(), bounds=BUCKETS_TOGETHER)
         self.batch_rows = Histogram(part(), bounds=BUCKETS_TOGETHER)
 
+    def predicted(self, *, requests: int, rows: int, queued: float, seconds: float) -> None:
+        """Count requests that were predicted together, after waiting `queued` seconds, within `seconds`."""
+        self.queue_seconds.observe(queued, times=requests)
+        self.inference_seconds.observe(seconds, times=requests)
+        self.batch_requests.observe(requests)
+        if rows:
+            self.batch_rows.observe(rows)
+
     def refuse(self, reason: str) -> None:
         """Count a request that is not computed, by one of `REASONS`."""
         self._refused[REASONS.index(reason)] += 1
@@ -121,7 +131,7 @@ class RequestCounts:
 
     def begin_anew(self) -> None:
         """Set what is a state and no sum to 0: another process goes on with the counts of one that is gone."""
-        self.in_flight = self.computing = self.queued = self.unread = self.ready = 0.0
+        self.in_flight = self.computing = self.queued = self.waiting = self.ready = 0.0
 
 
 def _layout() -> tuple[list[tuple[int, int]], int]:

@@ -84,10 +84,9 @@ class RequestCollector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         counts = self._counts
-        queued = sum(c.queued for c in counts)
         for name, about, value in (
-            ("requests_waiting", "Requests that arrived and are not begun.", queued + sum(c.unread for c in counts)),
-            ("queue_depth", "Requests that wait in the process.", queued),
+            ("requests_waiting", "Requests that arrived and are not begun.", sum(c.waiting for c in counts)),
+            ("queue_depth", "Requests that wait in the process.", sum(c.queued for c in counts)),
             (
                 "requests_in_flight",
                 "Requests being received or answered.",

@@ -57,6 +57,12 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 """What a Content-Type may say besides the type; everything else is refused, since nothing would come of it."""
 
 
+def refuse_encoded(encoding: str) -> None:
+    """Raise RequestError (415) for a Content-Encoding header, which nothing here undoes."""
+    if encoding.strip().lower() not in ("", "identity"):
+        raise RequestError(415, message=f"Content-Encoding {shown(encoding)} is not supported; send the body as it is")
+
+
 @functools.lru_cache(maxsize=256)
 def decoder_for(content_type: str) -> Decoder:
     """Return the decoder for a Content-Type header. Raises RequestError (415), also for a parameter not honoured."""

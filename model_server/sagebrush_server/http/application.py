@@ -9,7 +9,7 @@ import orjson
 
 from sagebrush_server.algorithms.responder import Invocation
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.codecs.negotiation import decoder_for, encoder_for
+from sagebrush_server.codecs.negotiation import decoder_for, encoder_for, refuse_encoded
 from sagebrush_server.http.heads import Head, HeadMemory
 from sagebrush_server.http.messages import Answer, Ask, Request, refusal
 from sagebrush_server.http.routes import Function, Routes
@@ -124,7 +124,7 @@ class Application:
     def learn(self, data: bytes, *, head: Head) -> None:
         """Remember an invocation's head, if every body behind it is asked the same way."""
         if (
-            head.is_invocation
+            head.path == b"/invocations"
             and head.method == "POST"
             and self.default is not None
             and _TARGET_MODEL not in head.headers
@@ -144,6 +144,8 @@ class Application:
             named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
             invocation = Invocation(b"", content_type, accept or self.default_accept, named)
             return Ask(served, invocation=invocation, headers=echoed)
+        if (encoding := headers.get(b"content-encoding")) is not None:
+            refuse_encoded(encoding.decode("latin-1"))
         decoder, encoder = decoder_for(content_type), encoder_for(accept, default=self.default_accept)
         key = (served, decoder.media_type, encoder.media_type, echoed)
         ask = self._asks.get(key)

@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
         self.file_number = self._transport.get_extra_info("socket").fileno()
         self._server.connections.add(self)
+        self._dispatcher.alone = len(self._server.connections) == 1
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
@@ -77,6 +78,8 @@ class Connection(asyncio.Protocol):
                 self._exchanges.append(exchange)
                 pending.append(exchange)
                 if stop == size:
+                    if dispatcher.alone:
+                        dispatcher.turn()
                     return
                 start = stop
             if start:
@@ -87,6 +90,8 @@ class Connection(asyncio.Protocol):
         if len(self._exchanges) > _MOST_PIPELINED and not self._held_back:
             self._held_back = True
             self._transport.pause_reading()
+        if self._dispatcher.alone and self._dispatcher.pending:
+            self._dispatcher.turn()
         self.flush()
 
     def eof_received(self) -> bool:
@@ -120,6 +125,7 @@ class Connection(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         self._server.connections.discard(self)
+        self._dispatcher.alone = len(self._server.connections) == 1
 
     def _let_go(self) -> None:
         """Forget what was asked here: what has not begun will not be computed."""

@@ -9,6 +9,7 @@ import functools
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from sagebrush_server.codecs.errors import RequestError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sagebrush_server.http.settings import ServeSettings
 
 _MOST_TOGETHER: Final = 256
-_QUICK_SECONDS: Final = 0.004
+_QUICK_SECONDS: Final = 0.01
 """What is expected to take longer than that is no work for the event loop."""
 _THREAD_SECONDS: Final = 0.1
 """How long a group in the model's thread should take at most, where it is more than one request."""
@@ -39,7 +40,8 @@ Key = tuple[object, object]
 class Dispatcher:
     """The queue of one process. Lives on the event loop; `_work*` and what it calls run in the model's thread.
 
-    `pending` is what this turn of the loop has read; `room` how much of it there may be.
+    `pending` is what this turn of the loop has read; `room` how much of it there may be; `alone` is whether there is one
+    connection only.
     """
 
     def __init__(self, settings: "ServeSettings", *, counts: "RequestCounts", loop: asyncio.AbstractEventLoop) -> None:
@@ -47,6 +49,7 @@ class Dispatcher:
         self.thread = ModelThread()
         self.pending: list[Exchange] = []
         self.turn_began = 0.0
+        self.alone = False
         self.room = settings.max_waiting
         self.last_activity = loop.time()
         self._settings = settings
@@ -65,9 +68,14 @@ class Dispatcher:
     # --- what comes in ---
 
     def begin_turn(self) -> "list[Exchange]":
-        """Return the empty list for the first request of a turn, and see to it that it is answered."""
+        """Return the empty list for the first request of a turn, and see to it that it is answered.
+
+        Where there is one connection only, nobody else's request can come in this turn of the loop: then it is for the
+        caller to call `turn` when all that it has read is in the list.
+        """
         self.turn_began = time.monotonic()
-        self.loop.call_soon(self._turn)
+        if not self.alone:
+            self.loop.call_soon(self.turn)
         return self.pending
 
     def take(self, exchange: "Exchange", reply: Answer | Ask | Awaitable[Answer | Ask]) -> None:
@@ -76,6 +84,8 @@ class Dispatcher:
             exchange.answer = reply
             if exchange.counts:
                 self._counts.invocations += 1
+                if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    self._counts.refuse("NotReady")
         elif isinstance(reply, Ask):
             relay = None if reply.then is None else Relay(exchange, ask=reply, runner=self)
             exchange = exchange if relay is None else relay.inner
@@ -101,6 +111,8 @@ class Dispatcher:
             answer = failure(exchange.about)
         if not exchange.connection.lost:
             self.take(exchange, answer)
+            if self.alone and self.pending:
+                self.turn()
             exchange.connection.flush()
         elif isinstance(answer, Ask):
             abandon(answer)
@@ -117,19 +129,32 @@ class Dispatcher:
 
     # --- a turn of the loop ---
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Answer what is pending, or hand it to the model's thread."""
         pending = self.pending
         if len(pending) > _MOST_TOGETHER:
             # The rest waits for the next turn, so that reading and accepting get theirs.
             self.pending = pending[_MOST_TOGETHER:]
             del pending[_MOST_TOGETHER:]
-            self.loop.call_soon(self._turn)
+            self.loop.call_soon(self.turn)
         else:
             self.pending = []
         began = self.turn_began
         self.turn_began = time.monotonic()
         self.last_activity = self.loop.time()
         self._counts.invocations += len(pending)
+        for group in self._groups(pending):
+            served = group[0].ask.served  # type: ignore[union-attr]
+            size = sum([len(exchange.body) for exchange in group])
+            if served.responder is None and served.expected_seconds(size) <= _QUICK_SECONDS:
+                self._answer_here(group, size=size, began=began)
+            else:
+                self._queue(group)
+            self._counts.request_bytes += size
+        self._counts.handling_seconds += time.monotonic() - began
+
+    def _groups(self, pending: "list[Exchange]") -> "list[list[Exchange]]":
+        """Put together what asks one model with one decoder; the encoders may differ."""
         groups: defaultdict[Ask, list[Exchange]] = defaultdict(list)
         for exchange in pending:
             if exchange.connection.lost:
@@ -137,15 +162,12 @@ class Dispatcher:
                 abandon(exchange.ask)
             else:
                 groups[exchange.ask].append(exchange)  # type: ignore[index]
-        for group in _merged(groups):
-            served = group[0].ask.served  # type: ignore[union-attr]
-            size = sum([len(exchange.body) for exchange in group])
-            self._counts.request_bytes += size
-            if served.responder is None and served.expected_seconds(size) <= _QUICK_SECONDS:
-                self._answer_here(group, size=size, began=began)
-            else:
-                self._queue(group)
-        self._counts.handling_seconds += time.monotonic() - began
+        if len(groups) < 2:
+            return list(groups.values())
+        merged: defaultdict[Key, list[Exchange]] = defaultdict(list)
+        for group in groups.values():
+            merged[_key(group[0])] += group
+        return list(merged.values())
 
     def _answer_here(self, group: "list[Exchange]", *, size: int, began: float) -> None:
         counts, number = self._counts, len(group)
@@ -155,17 +177,9 @@ class Dispatcher:
         seconds = time.monotonic() - start
         if rows:
             group[0].ask.served.observe(seconds, size=size)  # type: ignore[union-attr]
-        counts.queue_seconds.observe(start - began, times=number)
-        self._account(number=number, rows=rows, seconds=seconds)
         self._give(group)
         counts.in_flight -= number
-
-    def _account(self, *, number: int, rows: int, seconds: float) -> None:
-        counts = self._counts
-        counts.inference_seconds.observe(seconds, times=number)
-        counts.batch_requests.observe(number)
-        if rows:
-            counts.batch_rows.observe(rows)
+        counts.predicted(requests=number, rows=rows, queued=start - began, seconds=seconds)
 
     def _give(self, group: "list[Exchange]") -> None:
         """Write the answers. Those that were written the quick way are accounted for together."""
@@ -280,8 +294,8 @@ class Dispatcher:
     def _answered(self, group: "list[Exchange]", rows: int, start: float, seconds: float) -> None:
         for exchange in group:
             self._lane_bytes -= len(exchange.body)
-            self._counts.queue_seconds.observe(max(start - exchange.queued, 0.0))
-        self._account(number=len(group), rows=rows, seconds=seconds)
+        queued = sum(start - exchange.queued for exchange in group) / len(group)
+        self._counts.predicted(requests=len(group), rows=rows, queued=max(queued, 0.0), seconds=seconds)
         self.last_activity = self.loop.time()
         self._give(group)
 
@@ -307,13 +321,3 @@ def _key(exchange: "Exchange") -> Key:
     if ask is None:
         raise TypeError("only what asks a model waits")
     return ask.served, ask.decoder
-
-
-def _merged(groups: "dict[Ask, list[Exchange]]") -> "list[list[Exchange]]":
-    """Put together what asks one model with one decoder; the encoders may differ."""
-    if len(groups) == 1:
-        return list(groups.values())
-    merged: defaultdict[Key, list[Exchange]] = defaultdict(list)
-    for group in groups.values():
-        merged[_key(group[0])] += group
-    return list(merged.values())

@@ -13,6 +13,7 @@ from sagebrush_server.http.messages import Ask
 
 _LONGEST: Final = 4096
 _MOST: Final = 1024
+_ASKING: Final = (b"/invocations", b"/infer", b"/invocations-response-stream", b"/invoke")
 END: Final = b"\r\n\r\n"
 
 
@@ -41,8 +42,8 @@ class Head:
 
     @property
     def is_invocation(self) -> bool:
-        """Whether the metrics count it."""
-        return self.path == b"/invocations"
+        """Whether it asks a model, in whichever protocol, so that the metrics count it."""
+        return self.path.endswith(_ASKING)
 
 
 class HeadMemory:

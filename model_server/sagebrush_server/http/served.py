@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sagebrush_server.algorithms.model import Model
     from sagebrush_server.algorithms.responder import Responder
 
-_CALL_SECONDS: Final = 0.0001
-"""What any call may take, however little it is asked for."""
+_CALL_SECONDS: Final = 0.001
+"""What any call may take, however little it is asked for: on a busy machine any call may be interrupted."""
 
 
 class Served:

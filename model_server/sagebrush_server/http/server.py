@@ -34,7 +34,7 @@ Load = Callable[[], "Model | Responder"]
 class Server:
     """What the connections of one process share. Lives on its event loop only, except for `counts`, which are read.
 
-    `port` is 0 until the server listens.
+    `port` is 0 until the server listens; `others` are the counts of the other workers, where there are any.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Server:
         add_protocols(self.application, settings=settings)
         self.counts = counts or RequestCounts()
         self.dispatcher = Dispatcher(settings, counts=self.counts, loop=loop)
+        self.others: list[RequestCounts] = []
         self.connections: set[Connection] = set()
         self.draining = False
         self.port = self.metrics_port = 0
@@ -101,7 +102,9 @@ class Server:
     def refresh(self) -> None:
         """Bring up to date what is measured only when somebody asks. Blocks: not for the event loop's thread."""
         self.counts.queued = self.dispatcher.waiting
-        self.counts.unread = waiting_requests(self._files_read, listener=self._listener)
+        self.counts.waiting = waiting_requests(
+            self._files_read, listener=self._listener, queued=lambda: self.dispatcher.waiting
+        )
         self.counts.busy_seconds = self._busy.seconds()
 
     def _serve_metrics(self) -> None:
@@ -149,13 +152,22 @@ class Server:
         start = self.loop.time()
         self.dispatcher.last_activity = max(self.dispatcher.last_activity, start)
         while self.loop.time() - start < settings.drain_limit:
-            quiet = self.loop.time() - self.dispatcher.last_activity
-            if quiet >= settings.drain_quiet and not self._owes_anything():
+            if self._quiet_seconds() >= settings.drain_quiet:
                 _LOG.info("drained in %.1f s", self.loop.time() - start)
                 return
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
         busy = sum(connection.busy for connection in self.connections)
         _LOG.warning("leaving after %.0f s with %d requests unfinished", settings.drain_limit, busy)
+
+    def _quiet_seconds(self) -> float:
+        """Return for how long no worker has been asked anything, or owed an answer.
+
+        All leave together: the connections that the kernel has meant for one that has left would wait in vain.
+        """
+        now = time.monotonic()
+        own = now if self._owes_anything() else now - (self.loop.time() - self.dispatcher.last_activity)
+        self.counts.last_activity = own
+        return now - max([own, *(counts.last_activity for counts in self.others)])
 
     def _owes_anything(self) -> bool:
         """Whether somebody waits for an answer, though he may have asked only now: unread, or not yet accepted."""

@@ -199,6 +199,7 @@ def _be_worker(
 
         async def run() -> None:
             server = Server(settings, loop=asyncio.get_running_loop(), counts=slot.counts)
+            server.others = [other.counts for other in slots if other is not slot]
             server.application.others_ready = lambda: all(other.counts.ready for other in slots)
             threading.Thread(target=_answer_asks, args=(slot, server.refresh), daemon=True).start()
             await run_server(server, load, listening=slot.listening, metrics=False)

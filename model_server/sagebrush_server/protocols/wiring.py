@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sagebrush_server.protocols.models_by_name import ModelsByName, OneModel
 from sagebrush_server.protocols.open_inference.routes import OpenInference
-from sagebrush_server.protocols.openapi.document import OpenApi
+from sagebrush_server.protocols.openapi.routes import OpenApi
 from sagebrush_server.protocols.runtime_api.routes import RuntimeApi
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ def server_process(tmp_path):
     tiny_model().save(folder)
     started = []
 
-    def start(**environment):
+    def start(program=None, **environment):
         log_path = tmp_path / f"log-{len(started)}"
         log = log_path.open("w")
         settings = {"SAGEMAKER_BIND_TO_PORT": "0", "SAGEBRUSH_METRICS_PORT": "0", "SAGEBRUSH_BIND_ADDRESS": "127.0.0.1"}
         process = subprocess.Popen(
-            [sys.executable, "-c", "from sagebrush_server.cli import serve; serve()", "serve"],
+            [sys.executable, "-c", program or "from sagebrush_server.cli import serve; serve()", "serve"],
             env={**os.environ, **settings, "SAGEMAKER_BASE_DIR": str(tmp_path / "ml"), **environment},
             stdout=log,
             stderr=subprocess.STDOUT,

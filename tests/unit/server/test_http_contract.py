@@ -39,6 +39,7 @@ def test_ping_must_say_503_with_a_reason_until_the_model_is_loaded(start_server)
     assert (early.status, early.json) == (503, {"reason": "the model is being loaded"})
     invocation = running.client().invoke(b"1,2,3")
     assert (invocation.status, invocation.headers["retry-after"]) == (503, "1")
+    assert dict(running.server.counts.refused())["NotReady"] == 1
     release.set()
     wait_until(lambda: running.client().get("/ping").status == 200, about="ready after loading")
 

@@ -91,6 +91,16 @@ def test_waiting_must_be_the_queue_that_stands():
         assert waiting_requests(lambda: next(looks), listener=-1) == 0
 
 
+def test_one_request_that_passes_must_be_no_queue():
+    """Behind an answer of a tenth of a second one may always be waiting, and another behind the next; none stands."""
+    begun = time.monotonic()
+    assert waiting_requests(tuple, listener=-1, queued=lambda: int(time.monotonic() - begun < 0.1)) == 0
+    assert waiting_requests(tuple, listener=-1, queued=lambda: 2) == 2
+    begun = time.monotonic()
+    assert waiting_requests(tuple, listener=-1, queued=lambda: 5) == 5
+    assert time.monotonic() - begun < 0.2
+
+
 def test_busy_must_grow_with_the_time_a_request_takes_only(slow):
     """The share of a second at work is 0 for a server that waits, and 1 for one that is held up, on the CPU or not."""
     running, model = slow

@@ -8,13 +8,13 @@ import pytest
 
 from sagebrush_server.protocols.multi_model.cache import (
     AlreadyLoadedError,
-    CacheLimits,
     LoadError,
     ModelCache,
     NoRoomError,
     NotLoadedError,
     resident_bytes,
 )
+from sagebrush_server.protocols.multi_model.settings import CacheLimits
 from sagebrush_server.protocols.multi_model.sources import ModelSource
 
 MIB = 2**20

@@ -12,9 +12,8 @@ from sagebrush_server.algorithms.linear_learner.model_file import LinearModel
 from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.models import loading
-from sagebrush_server.protocols.multi_model.cache import CacheLimits
 from sagebrush_server.protocols.multi_model.routes import PAGE_SIZE
-from sagebrush_server.protocols.multi_model.settings import MultiModelSettings
+from sagebrush_server.protocols.multi_model.settings import CacheLimits, MultiModelSettings
 from sagebrush_server.settings import SettingError
 from sagebrush_server.training.packing import pack
 from tests.unit.server.conftest import tiny_model

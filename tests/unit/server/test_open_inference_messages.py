@@ -88,6 +88,8 @@ def test_element_must_have_the_value_that_its_datatype_gives_it(datatype, data, 
         (message(tensor(datatype=["FP32"])), "datatype must be one of BOOL"),
         (message(tensor(shape=[-1, 3])), "shape must be a list"),
         (message(tensor(shape=[True, 3])), "shape must be a list"),
+        (message(tensor([], shape=[0, 3])), "shape must be a list"),
+        (message(tensor([1], shape=[1] * 33)), "shape must be a list"),
         (message(tensor(shape=[2**62, 2**62])), "data has 3"),
         (message(tensor(shape=[2, 3])), "the shape [2, 3] has 6 elements, data has 3"),
         (message(tensor([[1, 2, 3], [4, 5]], shape=[2, 3])), "list 2 at depth 1 should hold 3 values"),
@@ -138,7 +140,7 @@ def binary_tensor(values: Any, **changes: Any) -> tuple[dict[str, Any], bytes]:
 @settings(deadline=None, max_examples=60)
 @given(
     values=st.sampled_from([dtype for dtype in DATATYPES.values() if dtype.kind != "O"]).flatmap(
-        lambda dtype: arrays.arrays(dtype, arrays.array_shapes(max_dims=3, min_side=0, max_side=4))
+        lambda dtype: arrays.arrays(dtype, arrays.array_shapes(max_dims=3, min_side=1, max_side=4))
     )
 )
 def test_binary_tensor_must_come_back_as_it_was(values):
@@ -174,7 +176,7 @@ def test_any_bytes_must_be_read_or_refused(body, length):
         ({"parameters": {"binary_data_size": 25}}, "binary_data_size must be 0 to the 24 bytes"),
         ({"parameters": {"binary_data_size": -1}}, "binary_data_size must be 0"),
         ({"parameters": {"binary_data_size": 16}}, "takes 24 bytes, binary_data_size says 16"),
-        ({"parameters": {"binary_data_size": 0}, "shape": [0, 3]}, "24 bytes follow the JSON part"),
+        ({"parameters": {"binary_data_size": 8}, "shape": [1]}, "24 bytes follow the JSON part"),
         ({"data": [1, 2, 3]}, "both data and binary_data_size"),
         ({"datatype": "BYTES"}, "the bytes end within element 4"),
     ],
@@ -214,7 +216,6 @@ def test_columns_must_stand_in_the_models_order():
         ([named("x", [1.0, 2.0, 3.0])], "has the shape [3]; expected [n, 3]"),
         ([named("x", [[1.0, 2.0]])], "has 2 columns; the model expects 3"),
         ([named("x", [[[1.0, 2.0, 3.0]]])], "has the shape [1, 1, 3]"),
-        ([named("x", np.zeros((0, 3)))], "hold no rows"),
         ([named("x", [[1.0, np.nan, 3.0]])], "row 1, column 2: nan is not a finite number"),
         ([named("x", np.array([[b"1", b"2", b"3"]], dtype=object))], "BYTES hold no numbers"),
         ([named("a", [1, 2]), named("b", [1])], "input 'b' has 1 rows, input 'a' has 2"),

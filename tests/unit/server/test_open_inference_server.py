@@ -8,6 +8,8 @@ import pytest
 
 from sagebrush_server.algorithms.linear_learner.prediction import LinearPredictor
 from sagebrush_server.algorithms.responder import Invocation, Reply
+from sagebrush_server.models.loading import load_model
+from sagebrush_server.models.settings import LoadingSettings
 from tests.unit.server.conftest import tiny_model
 from tests.unit.server.wire import connect, read_reply
 
@@ -187,3 +189,34 @@ def test_requests_that_arrive_together_must_be_predicted_together(start_server):
         assert "2 columns" in replies[2].json["error"]
         assert model.calls[0] == (3 if chosen is not bodies else 4)
     assert "row 1" in replies[3].json["error"]
+
+
+SCRIPT = """
+class Doubling:
+    def predict(self, rows):
+        return rows * 2
+
+def model_fn(model_dir):
+    return Doubling()
+"""
+
+
+def test_program_of_an_artifact_must_be_asked_by_its_own_functions(start_server, tmp_path):
+    """inference.py, with the functions that SageMaker's containers add to it, answers tensors as it answers JSON."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "doubling.py").write_text(SCRIPT)
+    settings = LoadingSettings.from_environment({"SAGEMAKER_PROGRAM": "doubling.py"})
+    running = start_server(lambda: load_model(tmp_path, settings=settings))
+    reply = running.client().request("POST", INFER, ask(x()))
+    assert reply.json["outputs"] == [
+        {"name": "output-0", "datatype": "FP64", "shape": [2, 3], "data": [6, 2, 0, 0, 6, 18]}
+    ]
+
+
+def test_compressed_body_must_be_refused(shared_server):
+    """A Content-Encoding is not undone, so it is refused by its name, before the body looks like nonsense."""
+    client = shared_server.client()
+    for path in (INFER, "/invocations"):
+        reply = client.request("POST", path, b"\x1f\x8b", Content_Type="application/json", Content_Encoding="gzip")
+        assert (reply.status, "Content-Encoding 'gzip'" in reply.json["error"]) == (415, True)
+    assert client.request("POST", INFER, ask(x()), Content_Encoding="identity").status == 200

@@ -9,9 +9,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from sagebrush_server.http.application import Application
+from sagebrush_server.http.heads import Head
 from sagebrush_server.http.settings import ServeSettings
-from sagebrush_server.protocols.multi_model.cache import CacheLimits
-from sagebrush_server.protocols.multi_model.settings import MultiModelSettings
+from sagebrush_server.protocols.multi_model.settings import CacheLimits, MultiModelSettings
 from sagebrush_server.protocols.openapi.operations import OPERATIONS
 from sagebrush_server.protocols.wiring import add_protocols
 
@@ -56,6 +56,16 @@ def test_every_path_must_be_described(many):
     """What the server answers is described, and nothing else is."""
     known = {operation for settings in (ServeSettings(), many) for operation in application_of(settings).routes.known()}
     assert known == set(OPERATIONS)
+
+
+def test_every_path_that_asks_must_count_as_an_invocation():
+    """The scaler sees all requests to models, and no others."""
+    asking = {
+        path
+        for _, path in OPERATIONS
+        if Head(method="", target=path.encode(), headers={}, http_1_0=False).is_invocation
+    }
+    assert asking == {path for (method, path), _ in OPERATIONS.items() if method == "POST" and path != "/models"}
 
 
 def test_names_of_operations_must_differ():

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError, EventStreamError
 
 from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.protocols.runtime_api.event_stream import exception, payload_part
+from tests.unit.server.wire import connect, read_reply
 
 ATTRIBUTES = "trace=7,tenant=a"
 
@@ -47,7 +48,7 @@ def test_invoke_endpoint_must_answer_as_sagemaker_does(runtime):
     assert reply["ContentType"] == "text/csv"
     assert reply["CustomAttributes"] == ATTRIBUTES
     assert reply["InvokedProductionVariant"] == "AllTraffic"
-    assert len(reply["ResponseMetadata"]["RequestId"]) == 36
+    assert len(reply["ResponseMetadata"]["RequestId"]) == 32
 
 
 @pytest.mark.parametrize(
@@ -195,3 +196,40 @@ def test_failure_in_the_middle_must_be_an_event_of_the_stream(start_server, capl
     error_id = str(raised.value).rpartition(" ")[2]
     assert error_id in caplog.text
     assert "in the middle" in caplog.text
+
+
+def test_full_queue_must_be_unavailable(start_server):
+    """Over the bound on waiting requests clients get ServiceUnavailable and are told when to ask again."""
+    running = start_server(max_waiting=1)
+    request = (
+        b"POST /endpoints/kdd/invocations HTTP/1.1\r\nHost: m\r\nContent-Type: text/csv\r\nContent-Length: 5\r\n\r\n"
+    )
+    connection = connect(running.port)
+    connection.sendall((request + b"1,2,3") * 3)
+    with connection.makefile("rb") as stream:
+        replies = [read_reply(stream) for _ in range(3)]
+    connection.close()
+    assert [reply.status for reply in replies] == [200, 503, 503]
+    assert replies[1].headers["x-amzn-errortype"] == "ServiceUnavailable"
+    assert replies[1].headers["retry-after"] == "1"
+    assert "SAGEBRUSH_MAX_WAITING_REQUESTS" in replies[1].json["Message"]
+
+
+def test_every_protocol_must_count_in_the_metrics(start_server):
+    """Each request to a model counts once as an invocation and once as an answer, refused or not."""
+    running = start_server()
+    client, counts = running.client(), running.server.counts
+    tensor = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP64","data":[3,1,0]}]}'
+    for path, body in (
+        ("/invocations", b"1,2,3"),
+        ("/endpoints/kdd/invocations", b"1,2,3"),
+        ("/endpoints/kdd/invocations", b"1,2"),
+        ("/endpoints/other/invocations", b"1,2,3"),
+        ("/endpoints/kdd/invocations-response-stream", b"1,2,3"),
+        ("/v2/models/kdd/infer", tensor),
+        ("/v2/models/kdd/infer", b"{"),
+    ):
+        client.request("POST", path, body, Content_Type="text/csv")
+    assert counts.invocations == 7
+    assert dict(counts.responses.items()) == {200: 4, 400: 2, 424: 1}
+    assert counts.in_flight == 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from sagebrush_server.protocols.multi_model.settings import CacheLimits
 from sagebrush_server.protocols.multi_model.sources import ModelSource, OpenedSource
 
 M = TypeVar("M")
@@ -32,15 +33,6 @@ class NoRoomError(Exception):
 
 class LoadError(Exception):
     """The model can't be loaded; the message says why. The next try starts afresh."""
-
-
-@dataclass(frozen=True, slots=True)
-class CacheLimits:
-    """How much may be loaded at a time. `bytes` and `count` are None for no limit; `unpacked_bytes` is for archives."""
-
-    bytes: int | None = None
-    count: int | None = None
-    unpacked_bytes: int = 10 * 2**30
 
 
 @dataclass(slots=True)

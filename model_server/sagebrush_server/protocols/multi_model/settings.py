@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagebrush_server.paths import Paths
-from sagebrush_server.protocols.multi_model.cache import CacheLimits
 from sagebrush_server.settings import SettingError, read_integer, read_number
 
 _TRUTH = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """How much may be loaded at a time. `bytes` and `count` are None for no limit; `unpacked_bytes` is for archives."""
+
+    bytes: int | None = None
+    count: int | None = None
+    unpacked_bytes: int = 10 * 2**30
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Inference requests and answers of the Open Inference Protocol V2, without and with binary tensors."""
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +23,12 @@ from sagebrush_server.protocols.open_inference.tensors import (
 HEADER_LENGTH: Final = b"inference-header-content-length"
 """The header of a message with binary tensors: the bytes of its JSON part, which comes first."""
 
+_REQUEST: Final = frozenset(("id", "model_name", "parameters", "inputs", "outputs"))
+_REQUEST_PARAMETERS: Final = frozenset(("binary_data_output", "content_type"))
+_INPUT: Final = frozenset(("name", "shape", "datatype", "parameters", "data"))
+_INPUT_PARAMETERS: Final = frozenset(("binary_data_size", "content_type"))
+_OUTPUT: Final = frozenset(("name", "parameters"))
+_OUTPUT_PARAMETERS: Final = frozenset(("binary_data", "content_type"))
 _CONTENT_HINTS: Final = frozenset(("np", "pd"))
 """MLServer's hints that a tensor is an array, or a column of a table: what it is here anyway."""
 
@@ -61,13 +68,13 @@ def read_request(body: bytes, *, header_length: str, model_name: str) -> Inferen
     """
     length = _header_length(header_length, body=body)
     document = _load(body if length == len(body) else body[:length])
-    _check_keys(document, known=("id", "model_name", "parameters", "inputs", "outputs"), where="the request")
+    _check_keys(document, known=_REQUEST, where="the request")
     identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
         raise bad_data(f"id must be a string, got {shown(identity)}")
     if document.get("model_name", model_name) != model_name:
         raise bad_data(f"model_name is {shown(document['model_name'])}, the path names {shown(model_name)}")
-    parameters = _parameters(document, known=("binary_data_output", "content_type"), where="the request")
+    parameters = _parameters(document, known=_REQUEST_PARAMETERS, where="the request")
     return InferenceRequest(
         id=identity,
         inputs=_inputs(document.get("inputs"), binary=memoryview(body)[length:]),
@@ -102,7 +109,7 @@ def _inputs(value: Any, *, binary: memoryview) -> tuple[Tensor, ...]:
     tensors: dict[str, Tensor] = {}
     start = 0
     for number, item in enumerate(value, start=1):
-        tensor, used = _input(item, binary=binary[start:], where=f"input {number}")
+        tensor, used = _input(item, number=number, binary=binary[start:])
         if tensor.name in tensors:
             raise bad_data(f"input {number}: there is another input named {shown(tensor.name)}")
         tensors[tensor.name] = tensor
@@ -112,20 +119,31 @@ def _inputs(value: Any, *, binary: memoryview) -> tuple[Tensor, ...]:
     return tuple(tensors.values())
 
 
-def _input(item: Any, *, binary: memoryview, where: str) -> tuple[Tensor, int]:
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """An input in a message, put into words only where something is wrong with it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"input {shown(self.name)}"
+
+
+def _input(item: Any, *, number: int, binary: memoryview) -> tuple[Tensor, int]:
     """Read one input; return how many of the bytes behind the JSON part are its own too."""
     if not isinstance(item, dict):
-        raise bad_data(f"{where} must be an object, got {shown(item)}")
-    _check_keys(item, known=("name", "shape", "datatype", "parameters", "data"), where=where)
+        raise bad_data(f"input {number} must be an object, got {shown(item)}")
     name, datatype = item.get("name"), item.get("datatype")
     if not isinstance(name, str) or not name:
-        raise bad_data(f"{where}: name must be a string that isn't empty, got {shown(name)}")
-    where = f"input {shown(name)}"
+        raise bad_data(f"input {number}: name must be a string that isn't empty, got {shown(name)}")
+    where = _Where(name)
+    _check_keys(item, known=_INPUT, where=where)
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise bad_data(f"{where}: datatype must be one of {', '.join(DATATYPES)}, got {shown(datatype)}")
     shape = read_shape(item.get("shape"), name=name)
-    parameters = _parameters(item, known=("binary_data_size", "content_type"), where=where)
-    size = parameters.get("binary_data_size")
+    size = None
+    if "parameters" in item:
+        size = _parameters(item, known=_INPUT_PARAMETERS, where=where).get("binary_data_size")
     if size is None:
         values = read_json(item.get("data"), name=name, datatype=datatype, shape=shape)
         return Tensor(name, datatype, values), 0
@@ -146,37 +164,39 @@ def _outputs(value: Any) -> tuple[WantedOutput, ...] | None:
         where = f"output {number}"
         if not isinstance(item, dict):
             raise bad_data(f"{where} must be an object, got {shown(item)}")
-        _check_keys(item, known=("name", "parameters"), where=where)
+        _check_keys(item, known=_OUTPUT, where=where)
         name = item.get("name")
         if not isinstance(name, str) or name in wanted:
             raise bad_data(f"{where}: name must be a string that no other output has, got {shown(name)}")
-        parameters = _parameters(item, known=("binary_data", "content_type"), where=where)
+        parameters = _parameters(item, known=_OUTPUT_PARAMETERS, where=where)
         wanted[name] = WantedOutput(name, binary=_boolean(parameters, "binary_data", where=where))
     return tuple(wanted.values()) or None
 
 
-def _parameters(holder: Mapping[str, Any], *, known: Collection[str], where: str) -> dict[str, Any]:
+def _parameters(holder: Mapping[str, Any], *, known: frozenset[str], where: object) -> dict[str, Any]:
     """Return the parameters of a message or tensor; one that isn't honoured is refused."""
     parameters = holder.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise bad_data(f"{where}: parameters must be an object, got {shown(parameters)}")
+    if not parameters:
+        return parameters
     _check_keys(parameters, known=known, where=f"{where}: parameters")
     if parameters.get("content_type", "np") not in _CONTENT_HINTS:
         raise bad_data(f"{where}: content_type {shown(parameters['content_type'])} is not supported; supported: np, pd")
     return parameters
 
 
-def _boolean(parameters: Mapping[str, Any], name: str, *, where: str) -> bool:
+def _boolean(parameters: Mapping[str, Any], name: str, *, where: object) -> bool:
     value = parameters.get(name, False)
     if not isinstance(value, bool):
         raise bad_data(f"{where}: {name} must be true or false, got {shown(value)}")
     return value
 
 
-def _check_keys(holder: Mapping[str, Any], *, known: Collection[str], where: str) -> None:
-    if not holder.keys() <= set(known):
-        others = ", ".join(sorted(set(map(str, holder)) - set(known)))
-        raise bad_data(f"{where} has {shown(others)}, which is not supported; supported: {', '.join(known)}")
+def _check_keys(holder: Mapping[str, Any], *, known: frozenset[str], where: object) -> None:
+    if not holder.keys() <= known:
+        others = ", ".join(sorted(set(map(str, holder)) - known))
+        raise bad_data(f"{where} has {shown(others)}, which is not supported; supported: {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +206,21 @@ class OutputPlan:
     wanted: tuple[WantedOutput, ...]
 
     @classmethod
-    def of(cls, request: InferenceRequest, *, names: Collection[str]) -> "OutputPlan":
+    def of(cls, request: InferenceRequest, *, names: tuple[str, ...]) -> "OutputPlan":
         """Plan the answer of a model whose outputs are `names`. Raises RequestError (400) for one it hasn't."""
         if request.outputs is None:
-            return cls(tuple(WantedOutput(name, binary=request.binary) for name in names))
+            return cls(_all(names, binary=request.binary))
         for output in request.outputs:
             if output.name not in names:
                 raise RequestError(
                     400, message=f"the model has no output {shown(output.name)}; it has: {', '.join(names)}"
                 )
         return cls(request.outputs)
+
+
+@functools.lru_cache(maxsize=256)
+def _all(names: tuple[str, ...], *, binary: bool) -> tuple[WantedOutput, ...]:
+    return tuple(WantedOutput(name, binary=binary) for name in names)
 
 
 @dataclass(slots=True)

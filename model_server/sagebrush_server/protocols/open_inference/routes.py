@@ -10,6 +10,7 @@ import orjson
 from sagebrush_server import __version__
 from sagebrush_server.algorithms.responder import Invocation
 from sagebrush_server.codecs.errors import RequestError
+from sagebrush_server.codecs.negotiation import refuse_encoded
 from sagebrush_server.codecs.rows import shown
 from sagebrush_server.http.messages import Answer, Ask, Request
 from sagebrush_server.protocols.open_inference.documents import DocumentAnswer, document_of
@@ -81,6 +82,7 @@ class OpenInference:
         return self._models.ask(name, build=functools.partial(self._ask, request, name=name))
 
     def _ask(self, request: Request, *, served: "Served", name: str) -> Ask:
+        refuse_encoded(request.header(b"content-encoding"))
         wanted = read_request(request.body, header_length=request.header(HEADER_LENGTH), model_name=name)
         if served.rows is None:
             return self._ask_code(request, wanted=wanted, served=served, name=name)

@@ -74,8 +74,6 @@ def rows_of(inputs: Sequence[Tensor], *, signature: Signature) -> NDArray[np.flo
                 f"input {shown(tensor.name)} has {len(values)} rows, input {shown(inputs[0].name)} has {len(columns[0])}"
             )
     rows = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
-    if not len(rows):
-        raise bad_data("the inputs hold no rows")
     if rows.shape[1] != width and width is not None:
         which = f"input {shown(inputs[0].name)} has" if len(inputs) == 1 else f"the {len(inputs)} inputs have together"
         raise bad_data(f"{which} {rows.shape[1]} columns; the model expects {width}")

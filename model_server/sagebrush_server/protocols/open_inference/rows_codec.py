@@ -57,7 +57,8 @@ class TensorAnswer:
 
     def encode(self, predictions: Predictions, *, counts: Sequence[int]) -> list[bytes]:
         """See `Encoder`."""
-        return [self._encode(part) for part in slices(predictions, counts=counts)]
+        parts = [predictions] if len(counts) == 1 else slices(predictions, counts=counts)
+        return [self._encode(part) for part in parts]
 
     def _encode(self, predictions: Predictions) -> bytes:
         parts = OutputParts()

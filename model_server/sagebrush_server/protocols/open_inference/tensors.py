@@ -3,6 +3,7 @@
 Sources: "Open Inference Protocol (V2 Inference Protocol)" and "Binary Tensor Data Extension" in KServe's documentation.
 """
 
+import functools
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ _TYPES: Final[Mapping[str, frozenset[type]]] = {
     "f": frozenset((int, float)),
     "O": frozenset((str,)),
 }
+_SMALL: Final = 64
+_MOST_DIMENSIONS: Final = 32
 _MEANING: Final[Mapping[str, str]] = {
     "b": "true or false",
     "u": "a whole number",
@@ -50,21 +53,30 @@ class Tensor:
     values: NDArray[Any]
 
 
+@functools.lru_cache(maxsize=64)
+def _datatype(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "OSU":
+        return "BYTES"
+    kind = {"b": "BOOL", "u": "UINT", "i": "INT", "f": "FP"}.get(dtype.kind, "")
+    name = kind if kind == "BOOL" else f"{kind}{8 * dtype.itemsize}"
+    if name not in DATATYPES:
+        raise TypeError(f"arrays of {dtype} have no datatype in the Open Inference Protocol")
+    return name
+
+
 def datatype_of(values: NDArray[Any]) -> str:
     """Return the protocol's name for an array's elements; text is BYTES. Raises TypeError for what has none."""
-    if values.dtype.kind in "OSU":
-        return "BYTES"
-    kind = {"b": "BOOL", "u": "UINT", "i": "INT", "f": "FP"}.get(values.dtype.kind, "")
-    name = kind if kind == "BOOL" else f"{kind}{8 * values.dtype.itemsize}"
-    if name not in DATATYPES:
-        raise TypeError(f"arrays of {values.dtype} have no datatype in the Open Inference Protocol")
-    return name
+    return _datatype(values.dtype)
 
 
 def read_shape(value: Any, *, name: str) -> tuple[int, ...]:
     """Check a JSON shape. Raises RequestError (400)."""
-    if not isinstance(value, list) or not value or any(type(size) is not int or size < 0 for size in value):
-        raise bad_data(f"input {shown(name)}: shape must be a list of whole numbers of at least 0, got {shown(value)}")
+    fits = isinstance(value, list) and 0 < len(value) <= _MOST_DIMENSIONS
+    if not fits or any(type(size) is not int or size < 1 for size in value):
+        raise bad_data(
+            f"input {shown(name)}: shape must be a list of 1 to {_MOST_DIMENSIONS} whole numbers of at least 1, "
+            f"got {shown(value)}"
+        )
     return tuple(value)
 
 
@@ -90,8 +102,11 @@ def read_json(data: Any, *, name: str, datatype: str, shape: tuple[int, ...]) ->
         values[:] = [text.encode("utf-8", "surrogatepass") for text in flat]
         return values.reshape(shape)
     try:
-        with np.errstate(over="ignore"):
-            return np.array(flat, dtype=np.float64 if dtype.kind == "f" else dtype).astype(dtype).reshape(shape)
+        values = np.array(flat, dtype=np.float64 if dtype.kind == "f" else dtype)
+        if values.dtype != dtype:
+            with np.errstate(over="ignore"):
+                values = values.astype(dtype)
+        return values.reshape(shape)
     except OverflowError:
         raise bad_data(f"input {shown(name)}: a value is too large for {datatype}") from None
 
@@ -128,8 +143,9 @@ def read_binary(data: memoryview, *, name: str, datatype: str, shape: tuple[int,
     dtype = DATATYPES[datatype]
     number = math.prod(shape)
     if dtype.kind == "O":
+        elements = _read_strings(data, name=name, number=number)
         values = np.empty(number, dtype=object)
-        values[:] = _read_strings(data, name=name, number=number)
+        values[:] = elements
         return values.reshape(shape)
     if len(data) != number * dtype.itemsize:
         raise bad_data(
@@ -168,7 +184,9 @@ def json_values(values: NDArray[Any]) -> Sequence[Any] | NDArray[Any]:
     """Return the elements in row-major order as orjson takes them."""
     if datatype_of(values) == "BYTES":
         return [_element_bytes(element).decode("utf-8", "replace") for element in values.flat]
-    return np.ascontiguousarray(values).reshape(-1)
+    flat = values.reshape(-1)
+    # orjson writes large arrays faster as they are, small ones as lists.
+    return flat.tolist() if flat.size <= _SMALL else np.ascontiguousarray(flat)
 
 
 def _element_bytes(element: Any) -> bytes:

@@ -114,7 +114,7 @@ def _infer(facts: Facts) -> Document:
     answer["content"][BINARY_TYPE] = {"schema": {}}
     answer["headers"] = {"Inference-Header-Content-Length": {"schema": {"type": "integer"}}}
     failures = (429, 507) if facts.many else ()
-    responses = _responses(answer, *_READING, 404, 503, *failures)
+    responses = _responses(answer, *_READING, 404, 415, 503, *failures)
     return {"parameters": [length], "requestBody": {"required": True, "content": content}, "responses": responses}
 
 

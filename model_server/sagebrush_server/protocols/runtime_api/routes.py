@@ -3,7 +3,7 @@
 Signatures are not looked at: who may reach the port may ask, as at `/invocations`.
 """
 
-import uuid
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -69,7 +69,7 @@ class RuntimeApi:
     def _reply(self, request: Request, *, success: Callable[[Reply, Headers], Reply]) -> Outcome:
         headers = {
             "x-Amzn-Invoked-Production-Variant": self._variant_name,
-            "x-amzn-RequestId": str(uuid.uuid4()),
+            "x-amzn-RequestId": os.urandom(16).hex(),
         }
 
         def finish(reply: Reply) -> Reply:
