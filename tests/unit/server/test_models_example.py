@@ -1,8 +1,8 @@
 """examples/pretrained from end to end, but for the cluster: trained, fetched, served, asked over HTTP."""
 
 import hashlib
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,9 +23,9 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "pretrained"
 def trained(tmp_path_factory):
     """What train.py writes."""
     out = tmp_path_factory.mktemp("pretrained")
-    subprocess.run(
-        [sys.executable, str(EXAMPLE / "train.py"), "--out", str(out)], check=True, env={"OMP_NUM_THREADS": "1"}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py", "--out", str(out)])
+        runpy.run_path(str(EXAMPLE / "train.py"), run_name="__main__")
     return out
 
 

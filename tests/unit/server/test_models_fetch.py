@@ -72,7 +72,11 @@ def test_compressed_file_must_stay_as_it_is(claim, tmp_path):
     assert joblib.load(tmp_path / "model" / "model.joblib") == [1, 2, 3] * 100
 
 
-@pytest.mark.parametrize("content", [b"no archive", gzip.compress(b"no archive"), archive(a=b"1" * 1000)[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"no archive", gzip.compress(b"no archive"), archive(a=b"1" * 1000)[:-30]],
+    ids=["text", "compressed text", "cut"],
+)
 def test_damaged_archive_must_not_be_taken_for_a_model(claim, tmp_path, content):
     """Who says model.tar.gz means an archive."""
     with pytest.raises(StorageError, match="is not a complete gzip-compressed tar archive"):
