@@ -125,6 +125,14 @@ bench-scaling: env ## Spikes on real pods of the one-node cluster: time to new r
 bench-replay: env ## The scaling policy beside HPA, KEDA, KPA and SageMaker's, in the simulator (TRACES=folder, BENCH_FLAGS=--record)
 	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.replay $(if $(TRACES),--traces "$(TRACES)") $(BENCH_FLAGS)
 
+.PHONY: bench-training
+bench-training: env ## Memory of training while the rows grow to 10 GB, and rows a second (BENCH_FLAGS=--quick)
+	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.training $(BENCH_FLAGS)
+
+.PHONY: bench-model-server
+bench-model-server: env ## The model server beside SageMaker's, KServe, MLServer, BentoML, FastAPI, nginx: requests/s, CPU, latency (QUICK=1: two minutes)
+	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.model_server $(if $(QUICK),--quick) $(BENCH_FLAGS)
+
 .PHONY: bench-many-endpoints
 bench-many-endpoints: env ## CPU, queries, writes and memory with 1,000 scaled endpoints on a real Kubernetes API (BENCH_FLAGS=--quick)
 	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl

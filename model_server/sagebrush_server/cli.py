@@ -79,8 +79,10 @@ def _serve() -> int:
 def _train() -> int:
     leave_on_sigterm()
     configure_logging()
+    from sagebrush_server.training.cpus import limit_threads
     from sagebrush_server.training.entry import run_training
 
+    limit_threads(os.environ)
     return run_training(Paths.from_environment())
 
 

@@ -19,7 +19,8 @@ Parse = Callable[[str], Any]
 class Hyperparameter:
     """One row of the table. `legal` is the range in words, as messages show it; `default` None means required.
 
-    `only` names the values this version honours, where those are fewer than SageMaker's, and `because` says why.
+    `only` names the values this version honours, where those are fewer than SageMaker's (none: the hyperparameter isn't
+    offered), and `because` says why.
     """
 
     name: str
@@ -37,9 +38,9 @@ class Hyperparameter:
         except ValueError:
             raise ClientError(f"hyperparameter {self.name}={text!r}: must be {self.legal}") from None
         if self.only is not None and value not in self.only:
-            honoured = ", ".join(map(str, self.only))
+            honoured = " or use " + ", ".join(map(str, self.only)) if self.only else ""
             raise ClientError(
-                f"hyperparameter {self.name}={text!r} can't be honoured: {self.because}; leave it out or use {honoured}"
+                f"hyperparameter {self.name}={text!r} can't be honoured: {self.because}; leave it out{honoured}"
             )
         return value
 

@@ -35,11 +35,12 @@ class Algorithm:
         return cast("Callable[[Path], Model]", _resolve(self.load))
 
 
+_NAMES: Final = ("linear-learner", "xgboost", "kmeans", "pca", "random-cut-forest", "knn", "factorization-machines")
+
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
-    "linear-learner": Algorithm(
-        train="sagebrush_server.algorithms.linear_learner.training:train",
-        load="sagebrush_server.algorithms.linear_learner.prediction:load",
-    ),
+    name: Algorithm(train=f"{package}.training:train", load=f"{package}.prediction:load")
+    for name in _NAMES
+    for package in (f"sagebrush_server.algorithms.{name.replace('-', '_')}",)
 }
 
 

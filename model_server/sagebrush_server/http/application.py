@@ -65,6 +65,10 @@ class Application:
         """Answer /invocations with `model` from now on, and be ready. Raises ValueError where its self-test fails."""
         served = Served(name, model=model)
         served.self_test()
+        self.serve_by_default(served)
+
+    def serve_by_default(self, served: Served) -> None:
+        """Answer /invocations with a model that has passed its self-test, and be ready."""
         self.serve(served)
         self.default = served
         self.heads.forget()
@@ -156,12 +160,13 @@ class Application:
             self._asks[key] = ask
         return ask
 
+    def why_not_ready(self) -> str:
+        """Return why requests should go elsewhere for now, empty if they need not."""
+        return self.not_ready or ("" if self.others_ready() else "another worker is not ready")
+
     def _ping(self, request: Request) -> Answer:  # noqa: ARG002 – what it asks is all in its path
-        if self.not_ready:
-            return Answer(503, body=orjson.dumps({"reason": self.not_ready}), headers=self._ping_headers)
-        if not self.others_ready():
-            body = orjson.dumps({"reason": "another worker is not ready"})
-            return Answer(503, body=body, headers=self._ping_headers)
+        if reason := self.why_not_ready():
+            return Answer(503, body=orjson.dumps({"reason": reason}), headers=self._ping_headers)
         return Answer(200, body=b"{}", headers=self._ping_headers)
 
     def _execution_parameters(self, request: Request) -> Answer:  # noqa: ARG002 – as above

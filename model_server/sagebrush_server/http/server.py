@@ -1,10 +1,12 @@
 """The life of one serving process: listen, load, serve, drain, leave."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from sagebrush_server.http.application import Application
 from sagebrush_server.http.busy import BusyTime
 from sagebrush_server.http.connection import Connection
 from sagebrush_server.http.dispatcher import Dispatcher
+from sagebrush_server.http.served import Served
 from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.http.waiting import unread_requests, waiting_requests
 from sagebrush_server.protocols.wiring import add_protocols
@@ -130,15 +133,39 @@ class Server:
             _LOG.info("serving the models below %s as they are asked for", self.settings.multi_model.folder)
             return
         start = time.perf_counter()
-        # In a thread, so that /ping can say why it isn't ready.
-        model = await self.loop.run_in_executor(None, load)
-        self.application.serve_model(model)
+        served = await self._in_thread(lambda: _load_and_test(load))
+        if served is None:
+            return
+        self.application.serve_by_default(served)
         self.counts.model_load_seconds = time.perf_counter() - start
         self.counts.ready = 1
         _LOG.info(
             "serving a %s model, loaded and self-tested in %.3f s",
-            *(model.algorithm, self.counts.model_load_seconds),
+            *(served.algorithm, self.counts.model_load_seconds),
         )
+
+    async def _in_thread(self, work: "Callable[[], Served]") -> "Served | None":
+        """Return what `work` does beside the loop, so that /ping can say why it isn't ready; None if `stop` comes first.
+
+        In a daemon, for which the end of the process doesn't wait.
+        """
+        done: asyncio.Future[Served] = self.loop.create_future()
+
+        def run() -> None:
+            # RuntimeError: the loop is closed, so nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                try:
+                    result = work()
+                except Exception as problem:  # noqa: BLE001 – raised where it is awaited
+                    self.loop.call_soon_threadsafe(done.set_exception, problem)
+                else:
+                    self.loop.call_soon_threadsafe(done.set_result, result)
+
+        threading.Thread(target=run, name="load", daemon=True).start()
+        stop = self.loop.create_task(self._stop.wait())
+        await asyncio.wait((done, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        return await done if done.done() else None
 
     async def _drain(self) -> None:
         """Answer what still comes, and return when it has been quiet, at the latest after the drain limit."""
@@ -185,6 +212,12 @@ class Server:
             if os.getppid() != self._parent:
                 _LOG.warning("the process that started this one is gone")
                 self.stop()
+
+
+def _load_and_test(load: Load) -> Served:
+    served = Served("model", model=load())
+    served.self_test()
+    return served
 
 
 async def run_server(server: Server, load: Load, *, listening: socket.socket | None = None, metrics: bool) -> None:

@@ -22,6 +22,11 @@ _MULTICLASS = ("multi:softprob", "multi:softmax")
 
 def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] | None = None) -> BareModel:
     """Load a model that XGBoost saved, as JSON or UBJSON. Raises ModelError."""
+    return booster_model(read_booster(path), settings=settings, example=example)
+
+
+def read_booster(path: Path) -> Any:
+    """Read a Booster from JSON or UBJSON. Raises ModelError."""
     xgboost = import_lean("xgboost")
     booster = xgboost.Booster()
     try:
@@ -34,7 +39,7 @@ def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] 
             f"{path.name} can't be read by XGBoost {xgboost.__version__}: {said[0] if said else problem}; a model of "
             "XGBoost before 1.6 must be saved again as JSON or UBJSON"
         ) from problem
-    return booster_model(booster, settings=settings, example=example)
+    return booster
 
 
 def booster_model(booster: Any, *, settings: LoadingSettings, example: NDArray[np.float64] | None = None) -> BareModel:

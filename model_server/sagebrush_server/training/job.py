@@ -23,6 +23,7 @@ class Channel:
     content_type: str = ""
     input_mode: str = "File"
     record_wrapper: str = "None"
+    distribution: str = "FullyReplicated"
 
     def files(self) -> list[Path]:
         """Return the data files by name, hidden ones and markers (`_SUCCESS`) left out. Raises ClientError for none."""
@@ -60,9 +61,20 @@ class TrainingInput:
             raise ClientError(f"the channel {name!r} is required; channels given: {given}")
         return self.channels[name]
 
+    def share_of(self, channel: Channel) -> tuple[int, int]:
+        """Return (i, n) where this host takes each n-th row, from the i-th on: of files that every host has."""
+        if channel.distribution == "ShardedByS3Key":
+            return 0, 1
+        return self.hosts.index(self.current_host), len(self.hosts)
+
     def report(self, metric: str, *, channel: str, value: float) -> None:
-        """Write a metric to the log in the form SageMaker's algorithms use (docs/contract.md), at once."""
+        """Write a metric to the log in the form SageMaker's algorithms use (docs/contract.md), at once.
+
+        Figures are those of all hosts together, and the first host alone writes them.
+        """
         host = self.current_host
+        if host != self.hosts[0]:
+            return
         print(f"#quality_metric: host={host}, {channel} {metric} <score>={value!r}", flush=True)
 
 
@@ -79,6 +91,7 @@ def read_training_input(paths: Paths, *, environment: Mapping[str, str] = os.env
             content_type=about.get("ContentType") or "",
             input_mode=about.get("TrainingInputMode", "File"),
             record_wrapper=about.get("RecordWrapperType") or "None",
+            distribution=about.get("S3DistributionType") or "FullyReplicated",
         )
         for name, about in _read(paths.input_config / "inputdataconfig.json").items()
     }

@@ -10,7 +10,7 @@ from sagebrush.api.meta import ApiModel, Duration, StorageUri, Text, list_map, r
 
 
 class BuiltInAlgorithm(StrEnum):
-    """SageMaker's algorithms, by its names. Backend Cluster has linear-learner."""
+    """SageMaker's algorithms, by its names; both backends have them."""
 
     LINEAR_LEARNER = "linear-learner"
     XGBOOST = "xgboost"

@@ -44,10 +44,6 @@ class TrainingJobSpec(ApiModel):
             "has(self.channels) && self.channels.exists(c, c.recordWrapper != 'None')",
             "spec.channels[].recordWrapper: backend Cluster honours None only",
         ),
-        (
-            "has(self.algorithm.name) && self.algorithm.name != 'linear-learner'",
-            "spec.algorithm.name: backend Cluster has linear-learner only",
-        ),
         ("has(self.algorithm.version)", "spec.algorithm.version is honoured by backend: SageMaker only"),
     ]
     _sagemaker_refuses: ClassVar[list[tuple[str, str]]] = [

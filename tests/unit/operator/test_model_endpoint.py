@@ -117,6 +117,7 @@ def test_deployment_must_speak_the_contract() -> None:
         "SAGEBRUSH_MODEL_SHA256": SHA,
         "SAGEBRUSH_METRICS_PORT": "9102",
         "SAGEMAKER_BIND_TO_PORT": "8080",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
     } == env(serve)
     assert [True] == [m["readOnly"] for m in serve["volumeMounts"] if m["mountPath"] == "/opt/ml/model"]
     assert 5 == serve["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -124,6 +125,28 @@ def test_deployment_must_speak_the_contract() -> None:
     assert 35 == made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert {"maxSurge": 1, "maxUnavailable": 0} == made["spec"]["strategy"]["rollingUpdate"]
     assert "9102" == made["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "environment", "expected"),
+    [
+        ({}, {}, "1"),
+        ({"requests": {"cpu": "50m"}}, {}, "1"),
+        ({"requests": {"cpu": "500m"}, "limits": {"cpu": "3500m"}}, {}, "3"),
+        ({"requests": {"cpu": "4"}}, {}, "4"),
+        ({"limits": {"memory": "2Gi"}}, {}, "1"),
+        ({"requests": {"cpu": "4"}}, {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}, "2"),
+        ({"requests": {"cpu": "4"}}, {"SAGEMAKER_MULTI_MODEL": "true"}, None),
+    ],
+)
+def test_processes_must_follow_the_cpus(
+    resources: dict[str, Any], environment: dict[str, str], expected: str | None
+) -> None:
+    """A process for each whole CPU of the pod, not of the node; the user's own number wins, and many models are one."""
+    variables = [{"name": name, "value": value} for name, value in environment.items()]
+    model = {"artifact": {"uri": ARTIFACT}, "environment": variables}
+    made = applied(plan(model=model, cluster={"resources": resources}), "Deployment")
+    assert expected == env(container(made, "serve")).get("SAGEMAKER_MODEL_SERVER_WORKERS")
 
 
 def test_probes_must_ask_every_second() -> None:
@@ -206,7 +229,7 @@ def test_loading_must_reach_the_built_in_server() -> None:
         values["SAGEBRUSH_MODEL_FRAMEWORK"],
         values["SAGEBRUSH_MODEL_ALLOW"],
     )
-    assert not {name for name in env(container(applied(silent, "Deployment"), "serve")) if "MODEL_" in name}
+    assert not {name for name in env(container(applied(silent, "Deployment"), "serve")) if "SAGEBRUSH_MODEL_" in name}
     assert status_of(said).revision != status_of(silent).revision
 
 

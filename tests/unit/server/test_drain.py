@@ -174,3 +174,15 @@ def test_probes_must_not_keep_a_draining_server(start_server):
 
     wait_until(gone_though_probed, about="the server has left")
     assert running.outcome == [None]
+
+
+def test_server_that_is_loading_must_leave_at_once(start_server):
+    """SIGTERM during a long load ends the process: there is nothing to finish."""
+    release = threading.Event()
+    running = start_server(lambda: release.wait(20) and None, ready=False)
+    start = time.monotonic()
+    running.stop()
+    running.join()
+    assert running.outcome == [None]
+    assert time.monotonic() - start < 5
+    release.set()

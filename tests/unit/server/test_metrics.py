@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.server.wire import Client, connect, post, wait_until
+from tests.unit.server.wire import Client, connect, post, read_reply, wait_until
 
 LABELS = {"endpoint_name": "kdd", "variant_name": "AllTraffic"}
 
@@ -51,3 +51,24 @@ def test_metrics_must_count_what_arrives_and_what_is_answered(start_server):
     assert samples["sagebrush_request_duration_seconds_count", None][0] == 4
     assert samples["sagebrush_request_duration_seconds_bucket", "+Inf"][0] == 4
     assert samples["sagebrush_request_duration_seconds_sum", None][0] > 0
+
+
+def test_metrics_must_tell_what_was_predicted_together(start_server):
+    """Batches in requests and rows, time before and in the prediction, bytes of bodies."""
+    running = start_server()
+    bodies = [b"3,1,0", b"3,1,0\n0,3,9"]
+    with connect(running.port) as connection, connection.makefile("rb") as stream:
+        for _ in range(3):
+            connection.sendall(b"".join(map(post, bodies)))
+            replies = [read_reply(stream) for _ in bodies]
+    wait_until(lambda: scrape(running)["sagebrush_responses_total", "200"][0] == 6, about="counted")
+    samples = scrape(running)
+    assert samples["sagebrush_request_bytes_total", None][0] == 3 * sum(map(len, bodies))
+    assert samples["sagebrush_response_bytes_total", None][0] == 3 * sum(len(reply.body) for reply in replies)
+    assert samples["sagebrush_batch_requests_sum", None][0] == 6
+    assert samples["sagebrush_batch_rows_sum", None][0] == 9
+    assert samples["sagebrush_batch_requests_count", None][0] < 6
+    assert samples["sagebrush_queue_seconds_count", None][0] == 6
+    assert samples["sagebrush_inference_seconds_count", None][0] == 6
+    assert 0 < samples["sagebrush_inference_seconds_sum", None][0] < 10
+    assert samples["sagebrush_refused_total", "QueueFull"][0] == 0

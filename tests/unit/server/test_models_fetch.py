@@ -75,7 +75,7 @@ def test_compressed_file_must_stay_as_it_is(claim, tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"no archive", gzip.compress(b"no archive"), archive(a=b"1" * 1000)[:-30]],
-    ids=["text", "compressed text", "cut"],
+    ids=["text", "compressed", "cut"],
 )
 def test_damaged_archive_must_not_be_taken_for_a_model(claim, tmp_path, content):
     """Who says model.tar.gz means an archive."""

@@ -208,3 +208,10 @@ def test_resident_bytes_must_see_memory_that_is_taken():
     taken = bytearray(b"x") * (64 * MIB)
     assert resident_bytes() - before > 32 * MIB
     assert len(taken) == 64 * MIB
+
+
+async def test_size_must_be_what_the_process_grew_by(source):
+    """A model that unpacks a small file into much memory counts with what it takes."""
+    cache: ModelCache[bytearray] = ModelCache(lambda *_: bytearray(b"x") * (64 * MIB), limits=CacheLimits())
+    entry = await cache.load("a", source=source("a"))
+    assert 48 * MIB < entry.size_bytes < 128 * MIB

@@ -1,8 +1,10 @@
 """SageMaker's multi-model contract, spoken by a real server whose models are real folders."""
 
+import gc
 import socket
 import struct
 import threading
+import weakref
 from urllib.parse import quote
 
 import orjson
@@ -10,11 +12,9 @@ import pytest
 
 from sagebrush_server.algorithms.linear_learner.model_file import LinearModel
 from sagebrush_server.algorithms.responder import Invocation, Reply
-from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.models import loading
 from sagebrush_server.protocols.multi_model.routes import PAGE_SIZE
 from sagebrush_server.protocols.multi_model.settings import CacheLimits, MultiModelSettings
-from sagebrush_server.settings import SettingError
 from sagebrush_server.training.packing import pack
 from tests.unit.server.conftest import tiny_model
 from tests.unit.server.wire import connect, post, read_reply, wait_until
@@ -226,39 +226,6 @@ def test_one_model_must_refuse_a_target_model(shared_server):
     assert client.get("/models").status == 404
 
 
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"SAGEMAKER_MULTI_MODEL": "yes"}, "SAGEMAKER_MULTI_MODEL='yes'"),
-        ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_MODEL_SERVER_WORKERS": "2"}, "SAGEMAKER_MODEL_SERVER_WORKERS"),
-        ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEBRUSH_MODEL_CACHE_MB": "-1"}, "SAGEBRUSH_MODEL_CACHE_MB"),
-        ({"SAGEMAKER_MULTI_MODEL": "true", "SAGEBRUSH_MODEL_CACHE_COUNT": "x"}, "SAGEBRUSH_MODEL_CACHE_COUNT"),
-    ],
-)
-def test_wrong_setting_must_be_refused_by_name(environment, said):
-    """What can't be honoured ends the start, with the variable's name."""
-    with pytest.raises(SettingError, match=said):
-        ServeSettings.from_environment(environment)
-
-
-def test_settings_must_be_read():
-    """Folder and bounds come from the environment; without SAGEMAKER_MULTI_MODEL there are none."""
-    serve = ServeSettings.from_environment(
-        {
-            "SAGEMAKER_MULTI_MODEL": "true",
-            "SAGEMAKER_BASE_DIR": "/base",
-            "SAGEBRUSH_MODEL_CACHE_MB": "1.5",
-            "SAGEBRUSH_MODEL_CACHE_COUNT": "3",
-        }
-    )
-    settings = serve.multi_model
-    assert settings is not None
-    assert serve.workers == 1
-    assert str(settings.folder) == "/base/models"
-    assert (settings.limits.bytes, settings.limits.count) == (3 * 2**19, 3)
-    assert ServeSettings.from_environment({}).multi_model is None
-
-
 SCRIPT = """
 import helper
 
@@ -340,3 +307,18 @@ def test_model_must_be_in_use_until_its_answers_are_there(start_many, monkeypatc
         assert read_reply(stream).body == b"done"
     wait_until(lambda: many.cache.find("a").in_flight == 0, about="nobody uses the model")
     first.close()
+
+
+def test_unloaded_model_must_leave_memory(start_many, folder):
+    """Nothing keeps a model that was asked in every protocol and unloaded: not asks, not signatures, not routes."""
+    running = start_many()
+    client = running.client()
+    load(client, "a", folder / "a")
+    invoke(client, "/models/a/invoke")
+    invoke(client, "/endpoints/kdd/invocations", X_Amzn_SageMaker_Target_Model="a")
+    client.request(
+        "POST", "/v2/models/a/infer", b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP64","data":[3,1,0]}]}'
+    )
+    model = weakref.ref(running.server.application.models["a"].model)
+    assert client.request("DELETE", "/models/a").status == 200
+    wait_until(lambda: gc.collect() >= 0 and model() is None, about="the model has gone")

@@ -220,3 +220,16 @@ def test_compressed_body_must_be_refused(shared_server):
         reply = client.request("POST", path, b"\x1f\x8b", Content_Type="application/json", Content_Encoding="gzip")
         assert (reply.status, "Content-Encoding 'gzip'" in reply.json["error"]) == (415, True)
     assert client.request("POST", INFER, ask(x()), Content_Encoding="identity").status == 200
+
+
+def test_ready_must_be_what_ping_is(start_server):
+    """While /ping is 503, for this process or another one beside it, so is the protocol's readiness; live stays live."""
+    running = start_server()
+    client, application = running.client(), running.server.application
+    application.others_ready = lambda: False
+    assert client.get("/ping").json == {"reason": "another worker is not ready"}
+    reply = client.get("/v2/health/ready")
+    assert (reply.status, reply.json) == (503, {"ready": False, "error": "another worker is not ready"})
+    assert client.get("/v2/health/live").status == 200
+    application.others_ready = lambda: True
+    assert client.get("/v2/health/ready").status == 200

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.http.application import Application
 from sagebrush_server.http.heads import Head
 from sagebrush_server.http.settings import ServeSettings
@@ -136,3 +137,26 @@ def described_path(document: dict[str, Any], path: str) -> dict[str, Any]:
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
             return item
     raise AssertionError(f"{path} is not described")
+
+
+class Code:
+    """A model of user code."""
+
+    algorithm = "inference.py"
+    fork_safe = True
+
+    def respond(self, invocation: Invocation) -> Reply:
+        return Reply(b"", content_type="text/plain")
+
+    def self_test(self) -> None:
+        pass
+
+
+def test_document_of_user_code_must_promise_nothing(start_server):
+    """What a program takes and gives isn't known, so any media type stands there."""
+    document = start_server(Code).client().get("/openapi.json").json
+    validate(document)
+    assert document["info"]["description"] == "A model of inference.py, which answers whole requests."
+    operation = document["paths"]["/invocations"]["post"]
+    assert list(operation["requestBody"]["content"]) == ["*/*"]
+    assert list(operation["responses"]["200"]["content"]) == ["*/*"]

@@ -117,6 +117,10 @@ def test_train_must_end_with_143_where_sigterm_cut_it_short(pod, caplog, monkeyp
             "sagebrush_server.http.server, sagebrush_server.algorithms.linear_learner.prediction",
             ("boto3", "sklearn", "scipy"),
         ),
+        *(
+            (f"sagebrush_server.algorithms.{algorithm}.prediction", ("boto3", "sklearn", "scipy", "xgboost", "pandas"))
+            for algorithm in ("kmeans", "pca", "random_cut_forest", "knn", "factorization_machines")
+        ),
         ("sagebrush_server.models.fetch", ("boto3", "sklearn", "numpy", "uvloop")),
         ("sagebrush_server.training.fetch, sagebrush_server.training.upload", ("boto3", "sklearn", "numpy", "uvloop")),
     ],

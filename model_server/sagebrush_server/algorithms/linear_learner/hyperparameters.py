@@ -34,10 +34,8 @@ LOSSES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _EVERY_LOSS: Final = tuple(dict.fromkeys(loss for losses in LOSSES.values() for loss in losses))
 
-_SGD: Final = "scikit-learn's stochastic gradient descent, which trains here, has no such setting"
-_ZERO_START: Final = "training starts from zero weights; the problem is convex, so the start doesn't decide the result"
 _POSITIVE: Final = number(above=0)
-_FRACTION: Final = number(minimum=0, maximum=1)
+_FRACTION: Final = number(above=0, below=1)
 
 
 def _auto_or(name: str, *, parse: Any, legal: str, **more: Any) -> Hyperparameter:
@@ -52,7 +50,7 @@ TABLE: Final = (
         required=True,
     ),
     Hyperparameter(
-        name="num_classes", parse=integer(minimum=3, maximum=1_000_000), legal="a whole number from 3 to 1000000"
+        name="num_classes", parse=integer(minimum=1, maximum=1_000_000), legal="a whole number from 1 to 1000000, for several classes from 3"
     ),
     _auto_or("feature_dim", parse=integer(minimum=1), legal="a whole number of at least 1"),
     Hyperparameter(
@@ -63,13 +61,10 @@ TABLE: Final = (
     ),
     Hyperparameter(
         name="loss", parse=choice(*_EVERY_LOSS), legal="one of " + ", ".join(_EVERY_LOSS), default=AUTO,
-        only=tuple(loss for loss in _EVERY_LOSS if loss not in ("softmax_loss", "quantile_loss")),
-        because="scikit-learn's stochastic gradient descent has no such loss (several classes are learned one-vs-rest)",
     ),
     Hyperparameter(
         name="optimizer", parse=choice("auto", "adam", "sgd", "rmsprop"), legal="one of auto, adam, sgd, rmsprop",
-        default=AUTO, only=("auto", "sgd"),
-        because="this version trains with scikit-learn's stochastic gradient descent",
+        default=AUTO,
     ),
     _auto_or("learning_rate", parse=_POSITIVE, legal="a number above 0"),
     _auto_or("l1", parse=number(minimum=0), legal="a number of at least 0"),
@@ -88,8 +83,8 @@ TABLE: Final = (
         name="binary_classifier_model_selection_criteria", parse=choice(*CRITERIA),
         legal="one of " + ", ".join(CRITERIA), default="accuracy",
     ),
-    Hyperparameter(name="target_recall", parse=_FRACTION, legal="a number from 0 to 1", default=0.8),
-    Hyperparameter(name="target_precision", parse=_FRACTION, legal="a number from 0 to 1", default=0.8),
+    Hyperparameter(name="target_recall", parse=_FRACTION, legal="a number above 0 and below 1", default=0.8),
+    Hyperparameter(name="target_precision", parse=_FRACTION, legal="a number above 0 and below 1", default=0.8),
     Hyperparameter(name="f_beta", parse=_POSITIVE, legal="a number above 0", default=1.0),
     Hyperparameter(
         name="early_stopping_patience", parse=integer(minimum=1), legal="a whole number of at least 1", default=3
@@ -102,46 +97,31 @@ TABLE: Final = (
     _auto_or("lr_scheduler_step", parse=integer(minimum=1), legal="a whole number of at least 1"),
     _auto_or("lr_scheduler_factor", parse=number(above=0, below=1), legal="a number above 0 and below 1"),
     _auto_or("lr_scheduler_minimum_lr", parse=_POSITIVE, legal="a number above 0"),
-    Hyperparameter(name="huber_delta", parse=_POSITIVE, legal="a number above 0", default=1.0),
+    Hyperparameter(name="huber_delta", parse=number(minimum=0), legal="a number of at least 0", default=1.0),
     Hyperparameter(name="loss_insensitivity", parse=_POSITIVE, legal="a number above 0", default=0.01),
+    Hyperparameter(name="margin", parse=number(minimum=0), legal="a number of at least 0", default=1.0),
     Hyperparameter(
-        name="margin", parse=_POSITIVE, legal="a number above 0", default=1.0, only=(1.0,),
-        because="scikit-learn's hinge loss has the margin 1",
-    ),
-    Hyperparameter(
-        name="quantile", parse=number(above=0, below=1), legal="a number above 0 and below 1", default=0.5, only=(0.5,),
-        because="quantile_loss isn't offered",
+        name="quantile", parse=number(above=0, below=1), legal="a number above 0 and below 1", default=0.5
     ),
     Hyperparameter(
-        name="accuracy_top_k", parse=integer(minimum=1), legal="a whole number of at least 1", default=3, only=(3,),
-        because="the top-k accuracy isn't reported",
+        name="accuracy_top_k", parse=integer(minimum=1, maximum=1_000_000), legal="a whole number from 1 to 1000000",
+        default=3,
     ),
     Hyperparameter(
-        name="num_point_for_scaler", parse=integer(minimum=1), legal="a whole number of at least 1", default=10_000,
-        only=(10_000,), because="the normalisation always takes every row into account",
+        name="num_point_for_scaler", parse=integer(minimum=1), legal="a whole number of at least 1", default=10_000
     ),
-    _auto_or(
-        "num_models", parse=integer(minimum=1), legal="a whole number of at least 1", only=(AUTO, 1),
-        because="this version trains one model",
-    ),
-    _auto_or("momentum", parse=number(minimum=0, below=1), legal="a number from 0, below 1", only=(AUTO,), because=_SGD),
-    _auto_or("beta_1", parse=number(minimum=0, below=1), legal="a number from 0, below 1", only=(AUTO,), because=_SGD),
-    _auto_or("beta_2", parse=number(minimum=0, below=1), legal="a number from 0, below 1", only=(AUTO,), because=_SGD),
-    _auto_or("bias_lr_mult", parse=_POSITIVE, legal="a number above 0", only=(AUTO,), because=_SGD),
-    _auto_or("bias_wd_mult", parse=number(minimum=0), legal="a number of at least 0", only=(AUTO,), because=_SGD),
+    _auto_or("num_models", parse=integer(minimum=1), legal="a whole number of at least 1"),
+    _auto_or("momentum", parse=number(minimum=0, below=1), legal="a number from 0, below 1"),
+    _auto_or("beta_1", parse=number(minimum=0, below=1), legal="a number from 0, below 1"),
+    _auto_or("beta_2", parse=number(minimum=0, below=1), legal="a number from 0, below 1"),
+    _auto_or("bias_lr_mult", parse=_POSITIVE, legal="a number above 0"),
+    _auto_or("bias_wd_mult", parse=number(minimum=0), legal="a number of at least 0"),
     Hyperparameter(
-        name="init_method", parse=choice("uniform", "normal"), legal="uniform or normal", default="uniform",
-        only=("uniform",), because=_ZERO_START,
+        name="init_method", parse=choice("uniform", "normal"), legal="uniform or normal", default="uniform"
     ),
-    Hyperparameter(
-        name="init_scale", parse=_POSITIVE, legal="a number above 0", default=0.07, only=(0.07,), because=_ZERO_START
-    ),
-    Hyperparameter(
-        name="init_sigma", parse=_POSITIVE, legal="a number above 0", default=0.01, only=(0.01,), because=_ZERO_START
-    ),
-    Hyperparameter(
-        name="init_bias", parse=number(), legal="a number", default=0.0, only=(0.0,), because=_ZERO_START
-    ),
+    Hyperparameter(name="init_scale", parse=_POSITIVE, legal="a number above 0", default=0.07),
+    Hyperparameter(name="init_sigma", parse=_POSITIVE, legal="a number above 0", default=0.01),
+    Hyperparameter(name="init_bias", parse=number(), legal="a number", default=0.0),
 )  # fmt: skip
 
 
@@ -154,26 +134,52 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ClientError(f"hyperparameter loss={loss!r}: for predictor_type={kind} it must be one of {legal}")
     if (kind == "multiclass_classifier") != (values["num_classes"] is not None):
         raise ClientError("hyperparameter num_classes belongs to predictor_type=multiclass_classifier, and only to it")
-    if values["positive_example_weight_mult"] == AUTO:
+    if values["num_classes"] is not None and values["num_classes"] < 3:
+        raise ClientError(f"hyperparameter num_classes={values['num_classes']}: a multiclass_classifier has at least 3")
+    criterion = values["binary_classifier_model_selection_criteria"]
+    if values["positive_example_weight_mult"] == AUTO and criterion in ("cross_entropy_loss", "loss_function"):
         raise ClientError(
-            "hyperparameter positive_example_weight_mult='auto' can't be honoured: this version trains one model and so "
-            "can't search for the weight; use balanced or a number"
+            f"hyperparameter positive_example_weight_mult='auto' needs another "
+            f"binary_classifier_model_selection_criteria than {criterion}: losses under different weights can't be compared"
         )
-    _check_belonging(given, kind=kind)
+    _check_effect(values)
     return values
 
 
-_BELONGS: Final = {
-    "positive_example_weight_mult": "binary_classifier",
-    "binary_classifier_model_selection_criteria": "binary_classifier",
-    "balance_multiclass_weights": "multiclass_classifier",
-    "normalize_label": "regressor",
-    "unbias_label": "regressor",
-}
+_EFFECT: Final[tuple[tuple[str, str, tuple[Any, ...]], ...]] = (
+    ("positive_example_weight_mult", "predictor_type", ("binary_classifier",)),
+    ("binary_classifier_model_selection_criteria", "predictor_type", ("binary_classifier",)),
+    ("num_calibration_samples", "predictor_type", ("binary_classifier",)),
+    ("balance_multiclass_weights", "predictor_type", ("multiclass_classifier",)),
+    ("accuracy_top_k", "predictor_type", ("multiclass_classifier",)),
+    ("normalize_label", "predictor_type", ("regressor",)),
+    ("unbias_label", "predictor_type", ("regressor",)),
+    ("f_beta", "predictor_type", ("binary_classifier", "multiclass_classifier")),
+    ("target_recall", "binary_classifier_model_selection_criteria", ("precision_at_target_recall",)),
+    ("target_precision", "binary_classifier_model_selection_criteria", ("recall_at_target_precision",)),
+    ("margin", "loss", ("hinge_loss",)),
+    ("huber_delta", "loss", ("huber_loss",)),
+    ("quantile", "loss", ("quantile_loss",)),
+    ("loss_insensitivity", "loss", ("eps_insensitive_absolute_loss", "eps_insensitive_squared_loss")),
+    ("momentum", "optimizer", ("sgd",)),
+    ("beta_1", "optimizer", ("adam", AUTO)),
+    ("beta_2", "optimizer", ("adam", AUTO)),
+    ("init_scale", "init_method", ("uniform",)),
+    ("init_sigma", "init_method", ("normal",)),
+    ("init_bias", "use_bias", (True, AUTO)),
+    ("bias_lr_mult", "use_bias", (True, AUTO)),
+    ("bias_wd_mult", "use_bias", (True, AUTO)),
+    ("lr_scheduler_step", "use_lr_scheduler", (True,)),
+    ("lr_scheduler_factor", "use_lr_scheduler", (True,)),
+    ("lr_scheduler_minimum_lr", "use_lr_scheduler", (True,)),
+)
+"""What has an effect only beside certain values of another hyperparameter."""
 
 
-def _check_belonging(given: Mapping[str, Any], *, kind: str) -> None:
-    """Refuse what would have no effect for this predictor type; `auto` and `false` ask for no effect."""
-    for name, owner in _BELONGS.items():
-        if kind != owner and str(given.get(name, AUTO)).lower() not in (AUTO, "false"):
-            raise ClientError(f"hyperparameter {name}={given[name]!r} has an effect only with predictor_type={owner}")
+def _check_effect(values: Mapping[str, Any]) -> None:
+    """Refuse what would have no effect; the default, `auto` and `false` ask for none."""
+    defaults = {row.name: row.default for row in TABLE}
+    for name, other, needed in _EFFECT:
+        if values[name] not in (defaults[name], AUTO, False) and values[other] not in needed:
+            legal = " or ".join(str(value).lower() for value in needed)
+            raise ClientError(f"hyperparameter {name}={values[name]} has an effect only with {other}={legal}")

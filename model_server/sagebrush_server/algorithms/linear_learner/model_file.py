@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 import orjson
 
@@ -13,7 +13,7 @@ ALGORITHM: Final = "linear-learner"
 FORMAT_VERSION: Final = 1
 
 PredictorType = Literal["binary_classifier", "multiclass_classifier", "regressor"]
-Link = Literal["logistic", "identity"]
+Link = Literal["logistic", "identity", "softmax"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class LinearModel:
     """A linear model with k outputs over d features: output = weights · (row - offset) / scale + bias.
 
     `weights` is k×d with k = 1 except for more than two classes; `offset` and `scale` have d values, `bias` k. With link
-    `logistic` the score is 1 / (1 + exp(-output)). A binary score at or above `threshold` is label 1.
+    `logistic` the score is 1 / (1 + exp(-output)), with `softmax` exp(output) over the sum of all classes'. A binary score at or above `threshold` is label 1.
     A regressor's label is score · `label_scale` + `label_offset`. `self_test_row` (d values) was scored by training as
     `self_test_score` (k values).
     """
@@ -59,8 +59,10 @@ class LinearModel:
         """Raise ValueError where shapes don't agree or a value isn't finite."""
         if self.predictor_type not in ("binary_classifier", "multiclass_classifier", "regressor"):
             raise ValueError(f"predictor_type {self.predictor_type!r}")
-        if self.link not in ("logistic", "identity"):
-            raise ValueError(f"link {self.link!r}")
+        if self.link not in get_args(Link) or (self.link == "softmax") > (
+            self.predictor_type == "multiclass_classifier"
+        ):
+            raise ValueError(f"link {self.link!r} for a {self.predictor_type}")
         outputs = len(self.bias)
         if outputs == 0 or (outputs != 1) != (self.predictor_type == "multiclass_classifier"):
             raise ValueError(f"{outputs} outputs for a {self.predictor_type}")

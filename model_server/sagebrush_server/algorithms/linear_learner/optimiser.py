@@ -1,110 +1,145 @@
-"""Stochastic gradient descent by scikit-learn, fed mini-batch by mini-batch, with SageMaker's learning-rate schedule.
+"""Mini-batch gradient descent on many models at once: the weights of all of them are the columns of one matrix."""
 
-scikit-learn updates the weights after every row of a mini-batch; `mini_batch_size` is the number of rows handed over at
-once, and the unit in which `lr_scheduler_step` counts.
-"""
-
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import SGDClassifier, SGDRegressor
 
 from sagebrush_server.algorithms.hyperparameters import AUTO
+from sagebrush_server.algorithms.linear_learner.candidates import Candidate, resolve_optimizer
+from sagebrush_server.algorithms.linear_learner.losses import loss_and_gradient
 from sagebrush_server.algorithms.linear_learner.preparation import Examples
-from sagebrush_server.errors import ClientError
 
 Array = NDArray[np.float64]
 
-AUTO_LEARNING_RATE: Final = 0.005
-AUTO_WEIGHT_DECAY: Final = 1e-5
+AUTO_MOMENTUM: Final = 0.9
+AUTO_BETA_1: Final = 0.9
+AUTO_BETA_2: Final = 0.999
 AUTO_RATE_FACTOR: Final = 0.9
 AUTO_MINIMUM_RATE: Final = 1e-5
-
-_SKLEARN_LOSSES: Final = {
-    "logistic": "log_loss",
-    "hinge_loss": "hinge",
-    "squared_loss": "squared_error",
-    "absolute_loss": "epsilon_insensitive",
-    "eps_insensitive_absolute_loss": "epsilon_insensitive",
-    "eps_insensitive_squared_loss": "squared_epsilon_insensitive",
-    "huber_loss": "huber",
-}
+_RMSPROP_DECAY: Final = 0.9
+_SMALL: Final = 1e-8
 
 
-def resolve_loss(settings: dict[str, Any]) -> str:
-    """Return the loss that `auto` stands for, or the one asked for."""
-    if settings["loss"] != AUTO:
-        return str(settings["loss"])
-    return "squared_loss" if settings["predictor_type"] == "regressor" else "logistic"
+def _given(value: Any, *, auto: float) -> float:
+    return auto if value == AUTO else float(value)
 
 
 class Optimiser:
-    """One model being trained. Deterministic for a given seed."""
+    """m models of k outputs over d features being trained. Deterministic for a given seed.
 
-    def __init__(self, settings: dict[str, Any], *, rows: int, seed: int) -> None:
-        loss = resolve_loss(settings)
-        l1 = 0.0 if settings["l1"] == AUTO else settings["l1"]
-        decay = AUTO_WEIGHT_DECAY if settings["wd"] == AUTO else settings["wd"]
-        self._rate = AUTO_LEARNING_RATE if settings["learning_rate"] == AUTO else settings["learning_rate"]
-        self._batch = settings["mini_batch_size"]
-        self._schedule(settings, batches=-(-rows // self._batch))
-        epsilon = {"huber_loss": settings["huber_delta"], "absolute_loss": 0.0}.get(
-            loss, settings["loss_insensitivity"]
+    `weights` is d×(m·k), the columns of a model side by side, `bias` has m·k values; both in the space of normalised rows.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], *, candidates: Sequence[Candidate], width: int, outputs: int, seed: int
+    ) -> None:
+        self._settings = settings
+        self.models, self.outputs = len(candidates), outputs
+        random = np.random.default_rng(seed)
+        columns = self.models * outputs
+        if settings["init_method"] == "uniform":
+            self.weights = random.uniform(-settings["init_scale"], settings["init_scale"], size=(width, columns))
+        else:
+            self.weights = random.normal(0.0, settings["init_sigma"], size=(width, columns))
+        use_bias = bool(settings["use_bias"])
+        self.bias = np.full(columns, settings["init_bias"] if use_bias else 0.0)
+        self.positive_weights = np.array([candidate.positive_weight for candidate in candidates])
+        self._rates, self._l1, self._decay = (
+            np.repeat([getattr(candidate, name) for candidate in candidates], outputs)
+            for name in ("learning_rate", "l1", "wd")
         )
-        options = {
-            "loss": _SKLEARN_LOSSES[loss],
-            # With alpha = l1 + wd and this ratio, the penalty is l1 · |w| + wd / 2 · w².
-            "penalty": "elasticnet" if l1 + decay > 0 else None,
-            "alpha": l1 + decay,
-            "l1_ratio": l1 / (l1 + decay) if l1 + decay > 0 else 0.0,
-            "epsilon": epsilon,
-            "fit_intercept": bool(settings["use_bias"]),
-            "learning_rate": "constant",
-            "eta0": self._rate,
-            "shuffle": False,
-            "random_state": seed,
-        }
-        self._regressor = settings["predictor_type"] == "regressor"
-        self._estimator = SGDRegressor(**options) if self._regressor else SGDClassifier(**options)
-        self._classes = np.arange(settings["num_classes"] or 2, dtype=np.float64)
-        self._random = np.random.default_rng(seed)
-
-    def _schedule(self, settings: dict[str, Any], *, batches: int) -> None:
-        step, factor = settings["lr_scheduler_step"], settings["lr_scheduler_factor"]
-        floor = settings["lr_scheduler_minimum_lr"]
+        self._bias_rate = _given(settings["bias_lr_mult"], auto=1.0) if use_bias else 0.0
+        self._bias_decay = _given(settings["bias_wd_mult"], auto=0.0)
+        rules: dict[str, Callable[..., _Rule]] = {"adam": _Adam, "rmsprop": _RmsProp, "sgd": _Sgd}
+        rule = rules[resolve_optimizer(settings)]
+        self._rules = rule(self.weights.shape, settings=settings), rule(self.bias.shape, settings=settings)
         self._steps = 0
-        self._step = (batches if step == AUTO else step) if settings["use_lr_scheduler"] else 0
-        self._factor = AUTO_RATE_FACTOR if factor == AUTO else factor
-        self._floor = min(self._rate, AUTO_MINIMUM_RATE if floor == AUTO else floor)
+        self._step = 0 if settings["lr_scheduler_step"] == AUTO else settings["lr_scheduler_step"]
+        self._schedule = bool(settings["use_lr_scheduler"])
+        self._factor = _given(settings["lr_scheduler_factor"], auto=AUTO_RATE_FACTOR)
+        self._floor = np.minimum(self._rates, _given(settings["lr_scheduler_minimum_lr"], auto=AUTO_MINIMUM_RATE))
 
-    def run_epoch(self, examples: Examples) -> None:
-        """See every row once, in a new random order. Raises ClientError where the weights overflow."""
-        order = self._random.permutation(len(examples.targets))
-        for start in range(0, len(order), self._batch):
-            rows = order[start : start + self._batch]
-            batch = {"sample_weight": examples.weights[rows]}
-            if not self._regressor:
-                batch["classes"] = self._classes
-            try:
-                self._estimator.partial_fit(examples.features[rows], examples.targets[rows], **batch)
-            except ValueError as problem:
-                if "overflow" in str(problem):
-                    raise ClientError(_DIVERGED) from problem
-                raise
-            self._steps += 1
-            if self._step and self._steps % self._step == 0:
-                self._rate = max(self._rate * self._factor, self._floor)
-                self._estimator.eta0 = self._rate
-        weights, bias = self.weights()
-        if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-            raise ClientError(_DIVERGED)
+    def step(self, batch: Examples) -> tuple[Array, Array]:
+        """Learn from a batch. Return each model's summed weighted loss before the step, and the sum of its weights.
 
-    def weights(self) -> tuple[Array, Array]:
-        """Return copies of the k×d weights and the k biases."""
-        weights = np.atleast_2d(np.array(self._estimator.coef_, dtype=np.float64))
-        bias = np.zeros(len(weights)) + np.array(self._estimator.intercept_, dtype=np.float64)
-        return weights, bias
+        A model whose loss overflows spoils no other: it becomes NaN by itself.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = batch.outputs(self.weights, self.bias).reshape(len(batch), self.models, self.outputs)
+            losses, slopes = loss_and_gradient(outputs, targets=batch.targets, settings=self._settings)
+            importance = batch.importance(self.positive_weights)
+            total = importance.sum(axis=0)
+            slopes = slopes * (importance / total)[:, :, np.newaxis]
+            slopes = slopes.reshape(len(batch), -1)
+            gradient = batch.gradient(slopes) + self._decay * self.weights
+            bias_gradient = slopes.sum(axis=0) + self._decay * self._bias_decay * self.bias
+            self.weights -= self._rates * self._rules[0].direction(gradient)
+            self.bias -= self._bias_rate * self._rates * self._rules[1].direction(bias_gradient)
+            if self._l1.any():
+                # The proximal step of l1·|w|: it makes weights exactly 0.
+                shrink = self._rates * self._l1
+                self.weights = np.sign(self.weights) * np.maximum(np.abs(self.weights) - shrink, 0.0)
+        self._steps += 1
+        if self._step and self._steps % self._step == 0:
+            self._slow_down()
+        return (losses * importance).sum(axis=0), total
+
+    def end_epoch(self) -> None:
+        """Lower the learning rates, where `lr_scheduler_step` is auto: once an epoch."""
+        if not self._step:
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        if self._schedule:
+            self._rates = np.maximum(self._rates * self._factor, self._floor)
 
 
-_DIVERGED: Final = "training diverged: the weights overflowed; lower learning_rate or leave normalize_data=true"
+class _Rule(Protocol):
+    def direction(self, gradient: Array) -> Array: ...
+
+
+class _Adam:
+    """Kingma and Ba: "Adam: A Method for Stochastic Optimization", 2015."""
+
+    def __init__(self, shape: tuple[int, ...], *, settings: dict[str, Any]) -> None:
+        self._mean, self._square = np.zeros(shape), np.zeros(shape)
+        self._first = _given(settings["beta_1"], auto=AUTO_BETA_1)
+        self._second = _given(settings["beta_2"], auto=AUTO_BETA_2)
+        self._steps = 0
+
+    def direction(self, gradient: Array) -> Array:
+        """Return what is subtracted from the parameters, times the learning rate."""
+        self._steps += 1
+        self._mean += (1 - self._first) * (gradient - self._mean)
+        self._square += (1 - self._second) * (gradient**2 - self._square)
+        mean = self._mean / (1 - self._first**self._steps)
+        square = self._square / (1 - self._second**self._steps)
+        return np.asarray(mean / (np.sqrt(square) + _SMALL))
+
+
+class _RmsProp:
+    """Gradients divided by the root of their decaying mean square."""
+
+    def __init__(self, shape: tuple[int, ...], *, settings: dict[str, Any]) -> None:  # noqa: ARG002 – like the others
+        self._square = np.zeros(shape)
+
+    def direction(self, gradient: Array) -> Array:
+        """See `_Adam.direction`."""
+        self._square += (1 - _RMSPROP_DECAY) * (gradient**2 - self._square)
+        return np.asarray(gradient / (np.sqrt(self._square) + _SMALL))
+
+
+class _Sgd:
+    """Gradient descent with momentum."""
+
+    def __init__(self, shape: tuple[int, ...], *, settings: dict[str, Any]) -> None:
+        self._momentum = _given(settings["momentum"], auto=AUTO_MOMENTUM)
+        self._velocity = np.zeros(shape)
+
+    def direction(self, gradient: Array) -> Array:
+        """See `_Adam.direction`."""
+        # Damped, so that the learning rate means the same with and without momentum.
+        self._velocity = self._momentum * self._velocity + (1 - self._momentum) * gradient
+        return self._velocity

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sagebrush_server.algorithms.linear_learner.model_file import ALGORITHM, LinearModel
+from sagebrush_server.algorithms.linear_learner.model_file import ALGORITHM, LinearModel, Link
 from sagebrush_server.algorithms.model import Predictions, RowError, SparseRows
 
 _SELF_TEST_TOLERANCE: Final = 1e-6
@@ -18,7 +18,6 @@ class LinearPredictor:
     def __init__(self, model: LinearModel) -> None:
         model.check()
         self._description = model
-        self._logistic = model.link == "logistic"
         weights = np.array(model.weights) / np.array(model.scale)
         bias = np.array(model.bias) - weights @ np.array(model.offset)
         # Column-wise, so that n×d @ d×k needs no transposition per request.
@@ -37,27 +36,29 @@ class LinearPredictor:
 
     @property
     def takes_sparse(self) -> bool:
-        """Dense rows only."""
-        return False
+        """Sparse rows are multiplied as they are."""
+        return True
 
     @property
     def fork_safe(self) -> bool:
         """Numpy alone, which forks."""
         return True
 
-    def scores(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scores(self, rows: NDArray[np.float64] | SparseRows) -> NDArray[np.float64]:
         """Return n×k scores of n×d rows, which may be infinite or NaN where values are too large."""
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs = rows @ self._weights + self._bias
-            if self._logistic:
+            product = _multiply(rows, self._weights) if isinstance(rows, SparseRows) else rows @ self._weights
+            outputs = product + self._bias
+            if self._description.link == "logistic":
                 # exp(-output) overflows to infinity for a very sure 0, which gives exactly 0.
                 outputs = np.where(np.isfinite(outputs), 1.0 / (1.0 + np.exp(-outputs)), outputs)
+            elif self._description.link == "softmax":
+                outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+                outputs /= outputs.sum(axis=1, keepdims=True)
         return np.asarray(outputs)
 
     def predict(self, rows: NDArray[np.float64] | SparseRows) -> Predictions:
         """Score n×feature_dim values: `score`, and `predicted_label` for classifiers. Raises RowError."""
-        if isinstance(rows, SparseRows):
-            raise TypeError("sparse rows are made dense before they come here")
         scores = self.scores(rows)
         finite = np.isfinite(scores)
         if not finite.all():
@@ -66,7 +67,7 @@ class LinearPredictor:
         if self._description.predictor_type == "regressor":
             return Predictions({"score": scores[:, 0]})
         if self._description.predictor_type == "multiclass_classifier":
-            # SageMaker's scores of a row sum to 1; one-vs-rest gives each class a probability of its own.
+            # SageMaker's scores of a row sum to 1; models of link logistic give each class a probability of its own.
             total = scores.sum(axis=1, keepdims=True)
             shares = np.divide(scores, total, out=np.full_like(scores, 1 / scores.shape[1]), where=total > 0)
             return Predictions({"score": shares, "predicted_label": scores.argmax(axis=1)})
@@ -84,6 +85,22 @@ class LinearPredictor:
         got = np.atleast_1d(answer.columns["score"][0])
         if not np.allclose(got, expected, rtol=_SELF_TEST_TOLERANCE, atol=_SELF_TEST_TOLERANCE):
             raise ValueError(f"the model scores its self-test row {got.tolist()}, training had {expected.tolist()}")
+
+
+def link(loss: str) -> Link:
+    """Return how a model that was trained with `loss` makes scores of its outputs."""
+    links: dict[str, Link] = {"logistic": "logistic", "softmax_loss": "softmax"}
+    return links.get(loss, "identity")
+
+
+def _multiply(rows: SparseRows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply n×d sparse rows by d×k weights."""
+    owner = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
+    columns = [
+        np.bincount(owner, weights=rows.values * weights[rows.indices, index], minlength=len(rows))
+        for index in range(weights.shape[1])
+    ]
+    return np.column_stack(columns)
 
 
 def load(folder: Path) -> LinearPredictor:

@@ -58,7 +58,7 @@ class OpenInference:
         return _json({"live": True})
 
     def _ready(self, request: Request) -> Answer:  # noqa: ARG002
-        reason = self._application.not_ready
+        reason = self._application.why_not_ready()
         return _json({"ready": False, "error": reason}, status=503) if reason else _json({"ready": True})
 
     def _model_ready(self, request: Request) -> Answer:

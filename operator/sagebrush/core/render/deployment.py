@@ -133,6 +133,7 @@ def _serve_container(meta: Meta, spec: ModelEndpointSpec, serving: Serving, sett
         values["SAGEBRUSH_MODEL_SHA256"] = serving.sha256
     if serving.built_in:
         values["SAGEBRUSH_METRICS_PORT"] = str(METRICS_PORT)
+        values |= _processes(spec, settings)
         values |= loading_environment(spec.model)
     ports = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]
     if serving.metrics_port:
@@ -156,6 +157,13 @@ def _serve_container(meta: Meta, spec: ModelEndpointSpec, serving: Serving, sett
         container["securityContext"] = pod.restricted()
         container["volumeMounts"].append({"name": "tmp", "mountPath": "/tmp"})
     return container
+
+
+def _processes(spec: ModelEndpointSpec, settings: EndpointPodSettings) -> dict[str, str]:
+    """A process for each CPU of the pod; with several models it is one, by the server's own rule."""
+    if any(variable.name == "SAGEMAKER_MULTI_MODEL" for variable in spec.model.environment):
+        return {}
+    return {"SAGEMAKER_MODEL_SERVER_WORKERS": str(pod.whole_cpus(settings))}
 
 
 def _probes(startup_seconds: int) -> Manifest:

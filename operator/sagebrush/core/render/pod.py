@@ -106,6 +106,16 @@ def resources(settings: PodSettings) -> Manifest:
     }
 
 
+def whole_cpus(settings: PodSettings) -> int:
+    """
+    CPUs that the main container can keep busy, rounded down and at least 1: its limit, or else what it has requested.
+    One where neither is given: what a node has beyond that is not this pod's.
+    """
+    amounts = settings.resources
+    text = (amounts.limits.get("cpu") or amounts.requests.get("cpu") if amounts else None) or "1"
+    return max(1, int(_amount(text) or 1))
+
+
 def canonical_quantity(text: str) -> str:
     """
     *text* as the API server writes it back: ``0.5`` is ``500m``, ``1024Mi`` is ``1Gi``.
@@ -113,17 +123,23 @@ def canonical_quantity(text: str) -> str:
     So what is stored is what was rendered. Source: "canonical form" in
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
+    amount = _amount(text)
+    if amount is None:
+        return text
+    if text.endswith(_BINARY[1:]) and amount >= 1024:
+        return _scaled(ceil(amount), _BINARY, step=1024)
+    return _scaled(ceil(amount * 1000**3), _DECIMAL, step=1000)
+
+
+def _amount(text: str) -> Fraction | None:
+    """What a quantity says, in whole units (bytes, CPUs); None where it is no plain quantity."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)", text)
     if match is None:
-        return text
+        return None
     number, suffix = Fraction(match[1]), match[2]
     if suffix in _BINARY[1:]:
-        amount = number * 1024 ** _BINARY.index(suffix)
-        if amount >= 1024:
-            return _scaled(ceil(amount), _BINARY, step=1024)
-    else:
-        amount = number * Fraction(1000) ** (_DECIMAL.index(suffix) - _DECIMAL.index(""))
-    return _scaled(ceil(amount * 1000**3), _DECIMAL, step=1000)
+        return number * 1024 ** _BINARY.index(suffix)
+    return number * Fraction(1000) ** (_DECIMAL.index(suffix) - _DECIMAL.index(""))
 
 
 def _scaled(count: int, suffixes: tuple[str, ...], *, step: int) -> str:
