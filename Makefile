@@ -57,7 +57,11 @@ $(UV):
 
 .venv/.ready: uv.lock pyproject.toml operator/pyproject.toml model_server/pyproject.toml | $(UV)
 	@echo "== installing the Python environment"
-	@$(UV) sync --frozen --quiet --python $(PYTHON) && touch $@
+	@$(UV) sync --frozen --quiet --python $(PYTHON)
+	@.venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null \
+	  || { echo "== installing OpenMP, which LightGBM needs"; $(APT) update && $(APT) install -y --no-install-recommends libgomp1; } \
+	  || echo "warning: no libgomp.so.1: LightGBM models can't be loaded; apt-get install libgomp1" >&2
+	@touch $@
 
 .PHONY: env
 env: .venv/.ready ## Install uv and the Python environment

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.models.bare import Classes
-from sagebrush_server.models.linear import softmax
+from sagebrush_server.models.linear import both, softmax
 from sagebrush_server.models.trees import Forest, Tree
 
 Floats = NDArray[np.float64]
@@ -45,9 +45,8 @@ def ensemble_classifier(estimator: Any) -> Callable[[Floats], Classes] | None:
 
     def of_two(rows: Floats) -> Classes:
         raw = raw_of(rows)[:, 0]
-        second = expit(raw)
         index = raw >= 0 if zero_is_second else raw > 0
-        return Classes(index.astype(np.intp), raw=raw, probabilities=np.stack([1 - second, second], axis=1))
+        return Classes(index.astype(np.intp), raw=raw, probabilities=both(expit(raw)))
 
     return of_two
 

@@ -1,4 +1,4 @@
-"""LightGBM models by the library itself, one thread a process; no other library is imported."""
+"""LightGBM models by the library itself, one thread a process; scikit-learn is not imported."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import import_lean
+from sagebrush_server.models.linear import both
 from sagebrush_server.models.openmp import require_openmp
 from sagebrush_server.models.settings import LoadingSettings, threads
 
@@ -18,8 +20,7 @@ _MULTICLASS = ("multiclass", "multiclassova")
 def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] | None = None) -> BareModel:
     """Load a model that LightGBM saved as text. Raises ModelError."""
     require_openmp()
-    import lightgbm
-
+    lightgbm = import_lean("lightgbm")
     try:
         booster = lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as problem:
@@ -53,7 +54,7 @@ def _scorer(booster: Any, *, objective: str, count: int, settings: LoadingSettin
         raw = booster.predict(rows, raw_score=True, **arguments) if names.wants("raw") else None
         shares = booster.predict(rows, **arguments)
         if classes == 2 and shares.ndim == 1:
-            shares = np.stack([1 - shares, shares], axis=1)
+            shares = both(shares)
             return names.columns(Classes((shares[:, 1] > 0.5).astype(np.intp), raw=raw, probabilities=shares))
         return names.columns(Classes(shares.argmax(axis=1), raw=raw, probabilities=shares))
 

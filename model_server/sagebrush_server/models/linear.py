@@ -97,8 +97,7 @@ def _probabilities_of(estimator: Any) -> Callable[[Floats], Floats | None]:
     from scipy.special import expit
 
     def of_one(raw: Floats) -> Floats:
-        second = expit(raw)
-        return np.stack([1 - second, second], axis=1)
+        return both(expit(raw))
 
     def of_each(raw: Floats) -> Floats:
         shares: Floats = expit(raw)
@@ -118,7 +117,15 @@ def _probabilities_of(estimator: Any) -> Callable[[Floats], Floats | None]:
     return of_each if name == "SGDClassifier" else softmax
 
 
-def softmax(raw: Floats) -> Floats:
+def both(second: NDArray[Any]) -> NDArray[Any]:
+    """Return n×2 probabilities of two classes, of which the second's are given."""
+    shares = np.empty((len(second), 2), dtype=second.dtype)
+    np.subtract(1, second, out=shares[:, 0])
+    shares[:, 1] = second
+    return shares
+
+
+def softmax(raw: NDArray[Any]) -> NDArray[Any]:
     """Return probabilities of n×k scores, as scikit-learn computes them."""
     shifted = np.exp(raw - raw.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

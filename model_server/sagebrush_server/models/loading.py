@@ -1,6 +1,7 @@
 """From a model folder to a model that can be served."""
 
 import os
+import threading
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,9 @@ from sagebrush_server.models.detection import Format, Found, find_model
 from sagebrush_server.models.errors import ModelError
 from sagebrush_server.models.settings import LoadingSettings
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Loading changes what the process imports and where from."""
+
 __all__ = ["ModelError", "load_model"]
 
 
@@ -21,6 +25,11 @@ def load_model(folder: Path, *, settings: LoadingSettings | None = None) -> Mode
     Without `settings` those of the environment hold. Raises ModelError, or SettingError naming a variable.
     """
     settings = settings or LoadingSettings.from_environment()
+    with _ONE_AT_A_TIME:
+        return _load(folder, settings=settings)
+
+
+def _load(folder: Path, *, settings: LoadingSettings) -> Model | Responder:
     found = find_model(folder, settings=settings)
     if found.format is Format.BUILT_IN:
         return _load_built_in(found.path)

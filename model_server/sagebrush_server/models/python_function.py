@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sagebrush_server.algorithms.model import Model
 from sagebrush_server.models.bare import Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import forget_lean_imports
 from sagebrush_server.models.requirements import install_requirements
 from sagebrush_server.models.settings import LoadingSettings
 
@@ -39,6 +40,7 @@ def load(
     if isinstance(flavour.get("code"), str):
         sys.path.insert(0, str(folder / flavour["code"]))
         importlib.invalidate_caches()
+    forget_lean_imports()
     data = folder / flavour["data"] if isinstance(flavour.get("data"), str) else folder
     try:
         function = importlib.import_module(name)._load_pyfunc(str(data))  # noqa: SLF001 – the name MLflow gave it

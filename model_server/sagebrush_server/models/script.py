@@ -18,6 +18,7 @@ from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.models import script_defaults
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import forget_lean_imports
 from sagebrush_server.models.requirements import install_requirements
 from sagebrush_server.models.script_context import Context
 from sagebrush_server.models.script_replies import reply_of
@@ -36,6 +37,7 @@ def load_script(root: Path, *, settings: LoadingSettings) -> "ScriptResponder":
     if not program.is_file():
         raise ModelError(f"there is no {settings.program} in {code} (SAGEMAKER_PROGRAM, SAGEMAKER_SUBMIT_DIRECTORY)")
     install_requirements(code / "requirements.txt", settings=settings)
+    forget_lean_imports()
     module = _import(program, code=code)
     try:
         return ScriptResponder(module, model_dir=root, settings=settings)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import forget_lean_imports
 from sagebrush_server.models.settings import LoadingSettings
 
 
 def load_stored(path: Path, *, settings: LoadingSettings) -> Any:
     """Load a pickle (joblib's too) or a skops file. Raises ModelError with the line to write where it is refused."""
+    forget_lean_imports()
     if zipfile.is_zipfile(path):
         return _load_skops(path, settings=settings)
     if not settings.unpickling:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sagebrush_server.algorithms.model import RowError
 
 _MASK_LEAVES: Final = 64
+_MASKS: Final = (np.uint8, np.uint16, np.uint32, np.uint64)
 _CELLS: Final = 1 << 18
 """Comparisons made at once: rows are taken in pieces, so that the arrays between stay in the CPU's cache."""
 
@@ -76,7 +77,10 @@ class _Masks:
         self.width = len(feature)
         self._feature = np.array(feature, dtype=np.intp)
         self._threshold = np.array(threshold, dtype=trees[0].threshold.dtype)
-        self._dead = np.array(dead, dtype=np.uint64)
+        # The fewer bits the less memory is moved; the highest number of leaves says how many are needed.
+        kind = next(kind for kind in _MASKS if max(dead).bit_length() < np.iinfo(kind).bits)
+        self._dead = np.array(dead, dtype=kind)
+        self._one = kind(1)
         self._starts = np.array(starts, dtype=np.intp)
         self._leaves = leaves.reshape(-1, leaves.shape[2])
         self._offsets = np.arange(len(trees)) * _MASK_LEAVES - 1  # frexp's exponent of a bit is its number plus 1
@@ -103,9 +107,9 @@ class _Masks:
     def values(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         right = rows.take(self._feature, axis=1) > self._threshold
         dead = np.bitwise_or.reduceat(right * self._dead, self._starts, axis=1)
-        first_alive = ~dead & (dead + np.uint64(1))
+        first_alive = ~dead & (dead + self._one)
         leaf = np.frexp(first_alive.astype(np.float64))[1] + self._offsets
-        return self._leaves.take(leaf, axis=0)
+        return np.asarray(self._leaves.take(leaf, axis=0))
 
 
 class _Steps:

@@ -1,4 +1,4 @@
-"""XGBoost models by the library itself, one thread a process; no other library is imported."""
+"""XGBoost models by the library itself, one thread a process; scikit-learn is not imported."""
 
 import json
 import logging
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sagebrush_server.algorithms.xgboost.scores import scorer
 from sagebrush_server.models.bare import BareModel, ClassColumns, Classes, Columns, Rows, bare_model, score_columns
 from sagebrush_server.models.errors import ModelError
+from sagebrush_server.models.lean_imports import import_lean
+from sagebrush_server.models.linear import both, softmax
 from sagebrush_server.models.settings import LoadingSettings, threads
 
 _LOG = logging.getLogger(__name__)
@@ -25,8 +27,7 @@ def load(path: Path, *, settings: LoadingSettings, example: NDArray[np.float64] 
 
 def read_booster(path: Path) -> Any:
     """Read a Booster from JSON or UBJSON. Raises ModelError."""
-    import xgboost
-
+    xgboost = import_lean("xgboost")
     booster = xgboost.Booster()
     try:
         booster.load_model(
@@ -79,10 +80,7 @@ class _Score:
         """Return the columns for n rows."""
         if self._objective in _MULTICLASS:
             raw = self._predict(rows, margin=True)
-            shares = None
-            if self._names.wants("probabilities"):
-                shares = np.exp(raw - raw.max(axis=1, keepdims=True))
-                shares /= shares.sum(axis=1, keepdims=True)
+            shares = softmax(raw) if self._names.wants("probabilities") else None
             return self._names.columns(Classes(raw.argmax(axis=1), raw=raw, probabilities=shares))
         if self._objective in _BINARY:
             return self._names.columns(self._of_two(rows))
@@ -99,7 +97,7 @@ class _Score:
             second = self._predict(rows, margin=False)
         else:
             second = 1 / (1 + np.exp(-np.asarray(raw)))
-        return Classes((second > 0.5).astype(np.intp), raw=raw, probabilities=np.stack([1 - second, second], axis=1))
+        return Classes((second > 0.5).astype(np.intp), raw=raw, probabilities=both(second))
 
     def _predict(self, rows: Rows, *, margin: bool) -> NDArray[np.floating]:
         return (self._margin if margin else self._value)(rows)

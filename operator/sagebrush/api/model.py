@@ -17,7 +17,7 @@ class Artifact(ApiModel):
     uri: StorageUri
     """Where model.tar.gz lies, or a single file such as model.onnx."""
     sha256: Sha256 | None = None
-    """Checksum that the pods insist on; nothing is verified when unset."""
+    """Checksum; the pods refuse to load anything else. Nothing is verified when unset."""
 
 
 class ServingContainer(ApiModel):

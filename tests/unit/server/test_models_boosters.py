@@ -1,5 +1,7 @@
 """XGBoost and LightGBM: what is served is what the library says, from every file it writes."""
 
+import subprocess
+import sys
 import warnings
 
 import joblib
@@ -184,3 +186,36 @@ def test_lightgbm_file_that_is_damaged_must_be_refused(tmp_path):
     (tmp_path / "model.txt").write_text(text[:60])
     with pytest.raises(ModelError, match=r"^model.txt can't be read by LightGBM"):
         served(tmp_path)
+
+
+def test_boosters_must_need_no_scikit_learn(tmp_path):
+    """
+    Memory and start-up: what a library merely supports isn't imported with it. An estimator that is unpickled in the same
+    process afterwards is whole, and the booster goes on serving.
+    """
+    estimators = {
+        "xgboost": fitted(xgboost.XGBClassifier(n_estimators=3, n_jobs=1)),
+        "lightgbm": fitted(lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1)),
+    }
+    for name, estimator in estimators.items():
+        for folder in (f"{name}-booster", f"{name}-estimator"):
+            (tmp_path / folder).mkdir()
+        joblib.dump(estimator, tmp_path / f"{name}-estimator" / "model.joblib")
+    estimators["xgboost"].save_model(tmp_path / "xgboost-booster" / "model.json")
+    estimators["lightgbm"].booster_.save_model(tmp_path / "lightgbm-booster" / "model.txt")
+    program = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from sagebrush_server.models.loading import load_model
+from sagebrush_server.models.settings import LoadingSettings
+folder, rows = Path({str(tmp_path)!r}), np.ones((2, {WIDTH}))
+answer = lambda model: model.predict(rows).columns["probabilities"]
+boosters = [load_model(folder / (name + "-booster")) for name in ("xgboost", "lightgbm")]
+print([name for name in ("sklearn", "pandas", "matplotlib", "skops") if name in sys.modules])
+unpickling = LoadingSettings(unpickling=True)
+estimators = [load_model(folder / (name + "-estimator"), settings=unpickling) for name in ("xgboost", "lightgbm")]
+print("sklearn" in sys.modules, [np.allclose(answer(one), answer(other)) for one, other in zip(boosters, estimators)])
+"""
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
+    assert found.stdout.split("\n")[:2] == ["[]", "True [True, True]"], found.stderr

@@ -7,15 +7,10 @@ import sys
 import warnings
 
 import lightgbm
-import mlflow
 import numpy as np
-import pandas as pd
 import pytest
-import skl2onnx
 import xgboost
 import yaml
-from mlflow.models import infer_signature
-from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from sagebrush_server.models.errors import ModelError
@@ -27,10 +22,15 @@ NAMES = list("abcde")
 
 
 def table(batch=None):
+    import pandas as pd
+
     return pd.DataFrame(data()[0] if batch is None else batch, columns=NAMES)
 
 
 def saved(tmp_path_factory, flavour, model, **more):
+    import mlflow
+    from mlflow.models import infer_signature
+
     folder = tmp_path_factory.mktemp("mlflow") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,6 +43,9 @@ def saved(tmp_path_factory, flavour, model, **more):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """One folder of each flavour, with the library's own probabilities (or score)."""
+    import skl2onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
     estimator = fitted(LogisticRegression())
     features, target = data()
     booster = xgboost.train(

@@ -5,9 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-import skl2onnx
 from onnx import TensorProto, helper
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -17,7 +15,14 @@ from sagebrush_server.models.loading import load_model
 from sagebrush_server.models.settings import LoadingSettings
 from tests.unit.server.pretrained import WIDTH, fitted, rows
 
-FLOATS = [("x", FloatTensorType([None, WIDTH]))]
+
+def converted(estimator, *, kind="Float", **options):
+    """scikit-learn's estimator as a graph."""
+    import skl2onnx
+    from skl2onnx.common import data_types
+
+    types = [("x", getattr(data_types, f"{kind}TensorType")([None, WIDTH]))]
+    return skl2onnx.to_onnx(estimator, initial_types=types, options={id(estimator): options} if options else None)
 
 
 def served(folder, graph, **settings):
@@ -39,8 +44,7 @@ def tensor(name, kind, shape):
 def test_classifier_must_give_label_and_probabilities(tmp_path, zipmap, labels):
     """Converters write probabilities as maps or as a tensor; the answer is the same."""
     estimator = fitted(LogisticRegression(), 3, labels=labels)
-    options = {"zipmap": zipmap}
-    model = served(tmp_path, skl2onnx.to_onnx(estimator, initial_types=FLOATS, options={id(estimator): options}))
+    model = served(tmp_path, converted(estimator, zipmap=zipmap))
     assert (model.algorithm, model.feature_dim, model.fork_safe) == ("ONNX graph", WIDTH, False)
     columns = model.predict(rows()).columns
     assert list(columns) == ["predicted_label", "probabilities"]
@@ -51,18 +55,18 @@ def test_classifier_must_give_label_and_probabilities(tmp_path, zipmap, labels):
 def test_boosting_must_say_what_the_library_says(tmp_path):
     """Trees in a graph of float32."""
     estimator = fitted(GradientBoostingClassifier(n_estimators=10))
-    model = served(tmp_path, skl2onnx.to_onnx(estimator, initial_types=FLOATS), outputs=("probability", "labels"))
+    model = served(tmp_path, converted(estimator), outputs=("probability", "labels"))
     columns = model.predict(rows()).columns
     np.testing.assert_allclose(columns["probability"], estimator.predict_proba(rows())[:, 1], rtol=1e-4, atol=1e-6)
     assert columns["labels"][0].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("kind", [FloatTensorType, DoubleTensorType])
+@pytest.mark.parametrize("kind", ["Float", "Double"])
 def test_regressor_must_give_its_score(tmp_path, kind):
     """One output of one value a row is the score; float64 stays float64."""
     estimator = fitted(LinearRegression(), 0)
-    model = served(tmp_path, skl2onnx.to_onnx(estimator, initial_types=[("x", kind([None, WIDTH]))]))
-    exactness = 1e-5 if kind is FloatTensorType else 1e-12
+    model = served(tmp_path, converted(estimator, kind=kind))
+    exactness = 1e-5 if kind == "Float" else 1e-12
     np.testing.assert_allclose(
         model.predict(rows()).columns["score"], estimator.predict(rows()), rtol=exactness, atol=1e-5
     )

@@ -223,6 +223,25 @@ def test_forest_must_take_many_rows_in_pieces(monkeypatch):
     assert model.predict(rows(50)).columns["score"].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        GradientBoostingClassifier(n_estimators=2, init="zero"),
+        HistGradientBoostingClassifier(max_iter=2),
+        SGDClassifier(),
+    ],
+    ids=["boosting", "histogram", "linear"],
+)
+def test_score_of_exactly_zero_must_be_the_librarys_class(estimator):
+    """Whether 0 is the first class or the second is each library's own rule."""
+    estimator = estimator.fit(np.zeros((20, WIDTH)), [0, 1] * 10)
+    if isinstance(estimator, SGDClassifier):
+        estimator.coef_, estimator.intercept_ = np.zeros((1, WIDTH)), np.zeros(1)
+    assert not estimator.decision_function(rows(2)).any()
+    columns = the_fast_way(estimator).predict(rows(2)).columns
+    assert columns["predicted_label"].tolist() == estimator.predict(rows(2)).tolist()
+
+
 def test_forest_of_one_leaf_must_be_served():
     """A tree that learnt nothing has no node to compare."""
     estimator = GradientBoostingRegressor(n_estimators=3).fit(data(0)[0], np.full(200, 2.5))
