@@ -94,6 +94,10 @@ def _notes(figures: Figures, *, servers: Sequence[Server]) -> list[str]:
             wrong.append(f"{server}, {payload}: {told} of {found['answers']:,}")
     if wrong:
         made.append("† " + "; ".join(wrong) + ".")
+    shares = {key: found["loadCpuShare"] for key, found in figures.items() if found.get("loadCpuShare")}
+    if shares:
+        server, payload = max(shares, key=lambda key: shares[key])
+        made.append(f"The load used at most {shares[server, payload]:.0%} of its CPU ({server}, {payload}).")
     without = [server.title for server in servers if server.csv is None]
     if without:
         made.append(f"Asked in their own JSON form, since they have no CSV: {', '.join(without)}.")

@@ -29,6 +29,7 @@ def row(server: str, payload: str = "csv-1", **changes: object) -> dict[str, obj
         "requestsPerSecond": 1000.0,
         "cpuMicroseconds": 900.0,
         "p99Ms": 80.0,
+        "loadCpuShare": 0.5,
         "answers": 5000,
         "wrong": 0,
         "failed": {},
@@ -99,7 +100,8 @@ def test_run_must_fail_for_what_sagebrush_did_wrong_only(bad: dict[str, object])
 
 def test_report_must_show_every_server_and_what_could_not_be_measured(tmp_path) -> None:
     """A line for each server, marks where there were errors, and the reason where there are no figures."""
-    rows = [row("sagemaker", failed={"broken": 7}), row("sagebrush", requestsPerSecond=1e5, cpuMicroseconds=8.5)]
+    fast = row("sagebrush", requestsPerSecond=1e5, cpuMicroseconds=8.5, loadCpuShare=0.875)
+    rows = [row("sagemaker", failed={"broken": 7}), fast]
     figures = summarise([*rows, row("sagebrush", "sigterm", cut=0, exitSeconds=1.2)])
     servers = [SERVERS[key] for key in ("sagemaker", "bentoml", "sagebrush")]
     about = {"date": "2026-11-29", "processor": "one", "rounds": 3, "seconds": 2.0, "loadAverage": 0.5, "versions": {"flask": "3"}}  # fmt: skip
@@ -111,6 +113,7 @@ def test_report_must_show_every_server_and_what_could_not_be_measured(tmp_path) 
     assert "1,000 · 900 · 80 †" in text
     assert "100,000 · 8.5 · 80 |" in text
     assert "sagemaker, csv-1: 7 broken of 5,000" in text
+    assert "at most 88% of its CPU (sagebrush, csv-1)" in text
     assert "Not measured: bentoml: no such\n" in text
     draw(figures, servers=servers, path=tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 5000
