@@ -122,7 +122,8 @@ class Round:
             "requestsPerSecond": found.requests_per_second,
             "cpuMicroseconds": used / found["measured"] * 1e6 if found["measured"] else None,
             "cpuShare": used / found.seconds if found.seconds else None,
-            **{f"{name}Ms": value for name, value in found.latency_ms.items()},
+            # Without an answer there is no latency, which is not one of 0.
+            **{f"{name}Ms": value if found["measured"] else None for name, value in found.latency_ms.items()},
             "loadCpuShare": found.moment("cpu_seconds") / found.seconds if found.seconds else None,
             **_told(found),
         }
