@@ -115,7 +115,14 @@ def _document(
         },
         "figures": lines(figures),
         "goals": [
-            {"goal": one.goal.text, "bound": one.goal.bound, "must": one.goal.must, "found": one.value, "met": one.met}
+            {
+                "goal": one.goal.text,
+                "bound": one.goal.bound,
+                "must": one.goal.must,
+                "found": one.value,
+                "met": one.met,
+                "byCpu": one.by_cpu,
+            }
             for one in judge(figures)
         ],
         "failures": failures,

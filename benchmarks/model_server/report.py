@@ -79,8 +79,9 @@ def goals(judged: Sequence[Judged]) -> str:
         sign = "≥" if one.goal.must == "at least" else "≤"
         unit = "×" if one.goal.beside else ""
         found = _NONE if one.value is None else f"{_exact(one.value)}{unit}"
-        rows.append([one.goal.text, f"{sign} {_exact(one.goal.bound)}{unit}", found, words[one.met]])
-    return table(["goal", "wanted", "found", "met"], rows)
+        cpu = _NONE if one.by_cpu is None else f"{_exact(one.by_cpu)}×"
+        rows.append([one.goal.text, f"{sign} {_exact(one.goal.bound)}{unit}", found, words[one.met], cpu])
+    return table(["goal", "wanted", "found", "met", "by CPU for each request"], rows)
 
 
 def _notes(figures: Figures, *, servers: Sequence[Server]) -> list[str]:

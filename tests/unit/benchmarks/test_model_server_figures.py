@@ -58,10 +58,16 @@ def test_figures_must_not_hide_a_round_without_one() -> None:
 def test_goals_must_be_met_by_ratios_of_the_same_run() -> None:
     """Forty times the requests and a twentieth of the p99; what was not measured is neither met nor missed."""
     figures = summarise(
-        [row("sagemaker"), row("sagebrush", requestsPerSecond=40_000.0, p99Ms=4.1), row("nginx", requestsPerSecond=6e4)]
+        [
+            row("sagemaker"),
+            row("sagebrush", requestsPerSecond=40_000.0, p99Ms=4.1, cpuMicroseconds=9.0),
+            row("nginx", requestsPerSecond=6e4),
+        ]
     )
     found = {one.goal.text: one for one in judge(figures)}
     assert found["1 row, CSV: requests/s, by SageMaker's stack"].met is True
+    assert found["1 row, CSV: requests/s, by SageMaker's stack"].by_cpu == pytest.approx(900 / 9)
+    assert found["1 row, CSV: p99, by SageMaker's stack"].by_cpu is None
     assert found["1 row, CSV: p99, by SageMaker's stack"].met is False
     assert found["1 row, CSV: requests/s, by nginx's constant"].met is False
     assert found["1 row, JSON: requests/s, by KServe V1"].met is None
