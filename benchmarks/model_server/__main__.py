@@ -36,7 +36,10 @@ def main() -> int:
     folder.mkdir(parents=True)
     try:
         raise_open_files(open_files_needed(max(payload.connections for payload in PAYLOADS.values())))
-        require({"taskset": "util-linux", "nginx": "nginx-light"})
+        needs = {"taskset": "util-linux"}
+        for key in options.servers:
+            needs |= SERVERS[key].needs
+        require(needs)
     except (DevclusterError, LoadError) as error:
         say(f"FAILED: {error}")
         return 1
@@ -112,7 +115,14 @@ def _document(
         },
         "figures": lines(figures),
         "goals": [
-            {"goal": one.goal.text, "bound": one.goal.bound, "must": one.goal.must, "found": one.value, "met": one.met}
+            {
+                "goal": one.goal.text,
+                "bound": one.goal.bound,
+                "must": one.goal.must,
+                "found": one.value,
+                "met": one.met,
+                "byCpu": one.by_cpu,
+            }
             for one in judge(figures)
         ],
         "failures": failures,

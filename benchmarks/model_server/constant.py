@@ -63,6 +63,7 @@ http {{
 NGINX = Server(
     key="nginx",
     title="nginx, a constant",
+    needs={"nginx": "nginx-light"},
     command=_command,
     json=Wire(path="/{rows}", content_type="application/json", body=wires.json_features, numbers=_expected),
     csv=Wire(path="/{rows}", content_type="text/csv", body=wires.csv, numbers=_expected),

@@ -49,7 +49,6 @@ class Goal:
     bound: float
     beside: str | None = None
     """The server that the figure is divided by; None: the figure itself is judged."""
-    beside_payload: str | None = None
     must: Literal["at least", "at most"] = "at least"
 
 
@@ -59,6 +58,8 @@ class Judged:
 
     goal: Goal
     value: float | None
+    by_cpu: float | None = None
+    """The same for CPU-microseconds of a request (theirs by ours), which other work on the machine disturbs less."""
 
     @property
     def met(self) -> bool | None:
@@ -122,7 +123,17 @@ GOALS: tuple[Goal, ...] = (
 
 def judge(figures: Figures, *, goals: Iterable[Goal] = GOALS) -> list[Judged]:
     """Return every goal with what was found."""
-    return [Judged(goal=goal, value=_value(figures, goal=goal)) for goal in goals]
+    return [Judged(goal=goal, value=_value(figures, goal=goal), by_cpu=_by_cpu(figures, goal=goal)) for goal in goals]
+
+
+def _by_cpu(figures: Figures, *, goal: Goal) -> float | None:
+    if goal.beside is None or goal.figure != "requestsPerSecond":
+        return None
+    ours, theirs = (
+        figure(figures, server=server, payload=goal.payload, name="cpuMicroseconds")
+        for server in (goal.ours, goal.beside)
+    )
+    return theirs / ours if ours and theirs else None
 
 
 def _value(figures: Figures, *, goal: Goal) -> float | None:

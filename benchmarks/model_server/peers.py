@@ -36,6 +36,7 @@ SAGEMAKER = Server(
     key="sagemaker",
     title="SageMaker's scikit-learn stack",
     environment="sagemaker",
+    needs={"nginx": "nginx-light"},
     versions=("sagemaker-containers", "gunicorn", "flask"),
     command=lambda place: ["python", str(APPS / "sagemaker_serve.py"), str(place.folder)],
     variables=_sagemaker_variables,

@@ -79,8 +79,9 @@ def goals(judged: Sequence[Judged]) -> str:
         sign = "≥" if one.goal.must == "at least" else "≤"
         unit = "×" if one.goal.beside else ""
         found = _NONE if one.value is None else f"{_exact(one.value)}{unit}"
-        rows.append([one.goal.text, f"{sign} {_exact(one.goal.bound)}{unit}", found, words[one.met]])
-    return table(["goal", "wanted", "found", "met"], rows)
+        cpu = _NONE if one.by_cpu is None else f"{_exact(one.by_cpu)}×"
+        rows.append([one.goal.text, f"{sign} {_exact(one.goal.bound)}{unit}", found, words[one.met], cpu])
+    return table(["goal", "wanted", "found", "met", "by CPU for each request"], rows)
 
 
 def _notes(figures: Figures, *, servers: Sequence[Server]) -> list[str]:
@@ -94,6 +95,10 @@ def _notes(figures: Figures, *, servers: Sequence[Server]) -> list[str]:
             wrong.append(f"{server}, {payload}: {told} of {found['answers']:,}")
     if wrong:
         made.append("† " + "; ".join(wrong) + ".")
+    shares = {key: found["loadCpuShare"] for key, found in figures.items() if found.get("loadCpuShare")}
+    if shares:
+        server, payload = max(shares, key=lambda key: shares[key])
+        made.append(f"The load used at most {shares[server, payload]:.0%} of its CPU ({server}, {payload}).")
     without = [server.title for server in servers if server.csv is None]
     if without:
         made.append(f"Asked in their own JSON form, since they have no CSV: {', '.join(without)}.")

@@ -39,6 +39,8 @@ class Server:
     """The name of a file in peers/; empty: the repository's own environment."""
     versions: tuple[str, ...] = ()
     """The packages whose versions the report names."""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """Programs of the system, and the Debian packages that bring them."""
     models: Mapping[str, str] = field(default_factory=lambda: {"linear": "linear", "boosting": "boosting"})
     """For each model that payloads ask for: the artifact that answers, by its name in the workload."""
     ready_path: str = "/ping"

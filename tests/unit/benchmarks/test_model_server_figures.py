@@ -29,6 +29,7 @@ def row(server: str, payload: str = "csv-1", **changes: object) -> dict[str, obj
         "requestsPerSecond": 1000.0,
         "cpuMicroseconds": 900.0,
         "p99Ms": 80.0,
+        "loadCpuShare": 0.5,
         "answers": 5000,
         "wrong": 0,
         "failed": {},
@@ -57,10 +58,16 @@ def test_figures_must_not_hide_a_round_without_one() -> None:
 def test_goals_must_be_met_by_ratios_of_the_same_run() -> None:
     """Forty times the requests and a twentieth of the p99; what was not measured is neither met nor missed."""
     figures = summarise(
-        [row("sagemaker"), row("sagebrush", requestsPerSecond=40_000.0, p99Ms=4.1), row("nginx", requestsPerSecond=6e4)]
+        [
+            row("sagemaker"),
+            row("sagebrush", requestsPerSecond=40_000.0, p99Ms=4.1, cpuMicroseconds=9.0),
+            row("nginx", requestsPerSecond=6e4),
+        ]
     )
     found = {one.goal.text: one for one in judge(figures)}
     assert found["1 row, CSV: requests/s, by SageMaker's stack"].met is True
+    assert found["1 row, CSV: requests/s, by SageMaker's stack"].by_cpu == pytest.approx(900 / 9)
+    assert found["1 row, CSV: p99, by SageMaker's stack"].by_cpu is None
     assert found["1 row, CSV: p99, by SageMaker's stack"].met is False
     assert found["1 row, CSV: requests/s, by nginx's constant"].met is False
     assert found["1 row, JSON: requests/s, by KServe V1"].met is None
@@ -99,7 +106,8 @@ def test_run_must_fail_for_what_sagebrush_did_wrong_only(bad: dict[str, object])
 
 def test_report_must_show_every_server_and_what_could_not_be_measured(tmp_path) -> None:
     """A line for each server, marks where there were errors, and the reason where there are no figures."""
-    rows = [row("sagemaker", failed={"broken": 7}), row("sagebrush", requestsPerSecond=1e5, cpuMicroseconds=8.5)]
+    fast = row("sagebrush", requestsPerSecond=1e5, cpuMicroseconds=8.5, loadCpuShare=0.875)
+    rows = [row("sagemaker", failed={"broken": 7}), fast]
     figures = summarise([*rows, row("sagebrush", "sigterm", cut=0, exitSeconds=1.2)])
     servers = [SERVERS[key] for key in ("sagemaker", "bentoml", "sagebrush")]
     about = {"date": "2026-11-29", "processor": "one", "rounds": 3, "seconds": 2.0, "loadAverage": 0.5, "versions": {"flask": "3"}}  # fmt: skip
@@ -111,6 +119,7 @@ def test_report_must_show_every_server_and_what_could_not_be_measured(tmp_path) 
     assert "1,000 · 900 · 80 †" in text
     assert "100,000 · 8.5 · 80 |" in text
     assert "sagemaker, csv-1: 7 broken of 5,000" in text
+    assert "at most 88% of its CPU (sagebrush, csv-1)" in text
     assert "Not measured: bentoml: no such\n" in text
     draw(figures, servers=servers, path=tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 5000
