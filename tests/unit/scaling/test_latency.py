@@ -169,13 +169,46 @@ def test_capacity_must_be_forgotten_with_its_revision() -> None:
     assert decision.capacity.requests_per_second == 100
 
 
+def test_burst_must_not_take_requests_that_came_together_for_a_queue() -> None:
+    """Five replicas that do 50 a second each: six requests that wait are gone in 24 ms, thirty are a queue."""
+    small = scaling(target={"requestsPerMinute": 2_700}, capacity={"requestsPerSecond": 50, "concurrency": 2})
+    for waiting, burst in ((6.0, False), (24.0, False), (30.0, True)):
+        loop = Loop(small, replicas=5)
+        loop.run(12_000, seconds=60)
+        decision = loop.tick(12_000, waiting=waiting)
+        assert ("Burst" in {each.by for each in decision.proposals}) is burst
+        assert decision.replicas == 5
+
+
+def test_burst_must_wait_for_a_queue_to_stand_where_nobody_knows_the_capacity() -> None:
+    """Once seen may be a passing one; what is still there after three seconds is not."""
+    loop = Loop(scaling(target={"requestsPerMinute": 2_700}), replicas=5)
+    loop.run(12_000, seconds=60)
+    assert loop.tick(12_000, waiting=9.0).replicas == 5
+    loop.run(12_000, seconds=10)
+    assert [loop.tick(12_000, waiting=9.0).replicas for _ in range(4)][-1] > 5
+
+
+def test_serialised_growth_must_be_a_half_at_least() -> None:
+    """Where a start blocks all other changes for six minutes, a rise that has begun is not answered by one replica."""
+    loop = Loop(knowledge=SLOW, replicas=10, starts=False)
+    loop.run(45_000, seconds=600, step=10)
+    before = loop.replicas
+    loop.ready = before
+    decision = next(
+        found for rate in range(45_000, 90_000, 1_000) if (found := loop.tick(rate, seconds=10)).replicas > before
+    )
+    assert decision.replicas >= 1.5 * before
+    assert "by a half at once" in decision.message
+
+
 def test_unknown_capacity_must_still_answer_a_queue() -> None:
     """A half more, once what was added is Ready; nothing is removed."""
     loop = Loop(scaling(target={"latency": "500ms"}), replicas=4, starts=False)
-    assert loop.tick(600, waiting=30.0).replicas == 6
+    assert loop.run(600, seconds=6, waiting=30.0).replicas == 6
     assert loop.run(600, seconds=4, waiting=30.0).replicas == 6
     loop.ready = 6
-    assert loop.tick(600, waiting=30.0).replicas == 9
+    assert loop.run(600, seconds=6, waiting=30.0).replicas == 9
     assert loop.run(60, seconds=900).replicas == 9
 
 

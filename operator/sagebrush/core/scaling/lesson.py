@@ -17,7 +17,8 @@ from sagebrush.core.scaling.seasons import BIN_SECONDS, SeasonKind
 from sagebrush.core.scaling.ways import Fit, Way, seasons_of
 from sagebrush.core.scaling.words import length, number
 
-_MARGIN_OF_A_DAY = 0.35
+_MARGIN_OF_A_DAY = 0.25
+_LARGEST_BUNCH = 10.0
 _RARE = 0.999
 _LONG_START_SECONDS = 60.0
 
@@ -28,10 +29,14 @@ def unlearned(knowledge: Knowledge, *, now: datetime, words: str) -> Calibration
 
 
 def lesson(fit: Fit, *, past: Past, arena: Arena, policy: Policy, knowledge: Knowledge, now: datetime) -> Calibration:
-    """The way that was found, with a margin: days to come differ from those learned from, the more the fewer they were."""
+    """The way that was found, with a margin: days to come differ from those learned from, the more the fewer they were.
+
+    Where requests come in bunches, so many fewer events were seen in them: as if there had been fewer days.
+    """
     way, days = fit.way, past.known_days
     slow = knowledge.horizon_seconds >= SLOW_HORIZON_SECONDS
-    margin = 1.0 + (_MARGIN_OF_A_DAY / sqrt(max(days, 1.0)) if slow else 0.0)
+    bunches = min(past.dispersion, _LARGEST_BUNCH)
+    margin = 1.0 + (_MARGIN_OF_A_DAY * sqrt(bunches / max(days, 1.0)) if slow else 0.0)
     headroom = fit.headroom * margin
     if days < 1:
         headroom = max(headroom, default_headroom(knowledge.horizon_seconds))
@@ -125,7 +130,9 @@ def _unattainable(fit: Fit, *, arena: Arena, past: Past, policy: Policy, knowled
     if start > _LONG_START_SECONDS:
         quick = replace(arena, start_steps=1, serialised=False)
         late = quick.replayed(
-            fit.way.provided(fit.headroom), hold_steps=max(1, round(fit.way.hold_seconds / past.step))
+            fit.way.provided(fit.headroom),
+            unforeseen=fit.way.unforeseen(fit.headroom, rates=arena.rates),
+            hold_steps=max(1, round(fit.way.hold_seconds / past.step)),
         )
         words += f"; replicas that are Ready within a minute would bring it to {late.late * 100:.2g} %"
     return words
