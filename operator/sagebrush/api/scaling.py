@@ -222,7 +222,7 @@ class Scaling(VariantScaling):
     model_config = ConfigDict(json_schema_extra=_rules(f"{_COMMON_TO_BOTH_ENGINES} && {_OF_ONE_VARIANT}"))
 
     source: Literal["Prometheus", "Pods"] | None = None
-    """Where the newest request metrics are read: in Prometheus when unset, or every 2 s in the pods (backend Cluster)."""
+    """Where the newest request metrics are read: in Prometheus when unset, or every second in the pods (backend Cluster)."""
     step_policy: StepScaling | None = None
     """Steps beside the target."""
     burst: Burst | None = None

@@ -149,7 +149,7 @@ class RequestMetrics:
         )
 
     async def run(self, on_snapshot: SnapshotCallback | None = None, *, on_pods: Callback | None = None) -> None:
-        """Looks every interval, and at the pods every two seconds, until cancelled. No error ends it.
+        """Looks every interval, and more often at the pods, until cancelled. No error ends it.
 
         *on_snapshot* follows each answer of Prometheus, *on_pods* each round over the pods, with the variants read.
         """

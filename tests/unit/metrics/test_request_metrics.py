@@ -209,13 +209,13 @@ async def test_run_must_look_at_both_and_tell(prom: PromServer, prom_url: str, s
 
 
 async def test_cadence_must_follow_what_is_measured(prom: PromServer, metrics: RequestMetrics) -> None:
-    """Scrapes every 15 s are seen as such; pods are read every 2 s."""
+    """Scrapes every 15 s are seen as such; pods are read every second."""
     prom.answers = {"sagebrush_invocations_total": matrix(counter(step=15))}
     await metrics.refresh()
     found = metrics.cadence("shop", endpoint="kdd", variant="AllTraffic", scaling=policy())
     assert (found.interval_seconds, found.scrape_seconds, found.lag_seconds) == (5, 15, 15)
     found = metrics.cadence("shop", endpoint="kdd", variant="AllTraffic", scaling=policy(source="Pods"))
-    assert (found.interval_seconds, found.scrape_seconds, found.lag_seconds) == (2, 2, 3)
+    assert (found.interval_seconds, found.scrape_seconds, found.lag_seconds) == (1, 1, 3)
     assert any("[45s]" in query for query in prom.queries)
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sagebrush.core.scaling.calibration import Calibration
 from sagebrush.core.scaling.decision import ScalingReason
 from sagebrush.core.scaling.facts import Capacity, Knowledge
-from tests.unit.scaling.builders import QUICK, SLOW, Loop, learned, scaling
+from tests.unit.scaling.builders import NOON, QUICK, SLOW, Loop, learned, scaling
 
 
 def test_latency_must_ask_for_as_many_as_carry_the_rate() -> None:
@@ -200,6 +201,18 @@ def test_serialised_growth_must_be_a_half_at_least() -> None:
     )
     assert decision.replicas >= 1.5 * before
     assert "by a half at once" in decision.message
+
+
+def test_serialised_growth_must_leave_to_the_season_what_it_foretells() -> None:
+    """A season that knows the rise knows its end, and nothing is asked for beyond it."""
+    found = []
+    for most in (200.0, 1_300.0):
+        calibration = Calibration("", NOON, headroom=1.3, season=(most,) * 288, usual=(most,) * 288)
+        loop = Loop(replicas=16, knowledge=Knowledge(startup=SLOW.startup, serialised=True, calibration=calibration))
+        loop.history = replace(loop.history, level=most * 60, usual_level=most * 60)
+        found.append(loop.tick(78_000, seconds=10))
+    assert [each.replicas for each in found] == [24, 18]
+    assert ["by a half at once" in each.message for each in found] == [True, False]
 
 
 def test_unknown_capacity_must_still_answer_a_queue() -> None:

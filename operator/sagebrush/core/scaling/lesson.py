@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -61,21 +61,27 @@ def lesson(fit: Fit, *, past: Past, arena: Arena, policy: Policy, knowledge: Kno
 
 
 def season_only(past: Past, *, policy: Policy, knowledge: Knowledge, now: datetime) -> Calibration:
-    """The mean day, for targets whose headroom the owner has chosen, if it foretells better than the present rate does."""
+    """The season, for targets whose headroom the owner has chosen, where one foretells better than the present rate does."""
     horizon = knowledge.horizon_seconds
-    foretold = seasons_of(past, policy=policy, knowledge=knowledge).get(SeasonKind.MEAN)
+    seasons = seasons_of(past, policy=policy, knowledge=knowledge)
     plain = Way(True, 0.0, 0.0, SeasonKind.NONE, 1.0, past.rates, None)
-    way = replace(plain, season=SeasonKind.MEAN, foretold=foretold)
-    errors = [_error_percent(each, past=past, horizon_seconds=horizon) for each in (plain, way)]
+    errors = {
+        kind: _error_percent(replace(plain, season=kind, foretold=foretold), past=past, horizon_seconds=horizon)
+        for kind, foretold in seasons.items()
+        if kind is not SeasonKind.MAX
+    }
     told = f"{past.known_days:.1f} days of history"
-    if foretold is None or errors[0] is None or errors[1] is None or errors[1] >= errors[0]:
+    kind = min(errors, key=lambda each: inf if errors[each] is None else errors[each] or 0.0)
+    error = errors[kind]
+    if kind is SeasonKind.NONE or error is None:
         words = f"{told}: no season that foretells better than the present rate"
-        return replace(unlearned(knowledge, now=now, words=words), error_percent=errors[0], dispersion=past.dispersion)
-    season, usual = _season(past, kind=SeasonKind.MEAN, factor=1.0)
-    words = f"{told}: the mean day foretells the most of the next {length(round(horizon))} to {number(errors[1])} %"
+        error = errors[SeasonKind.NONE]
+        return replace(unlearned(knowledge, now=now, words=words), error_percent=error, dispersion=past.dispersion)
+    season, usual = _season(past, kind=kind, factor=1.0)
+    words = f"{told}: {kind} foretells the most of the next {length(round(horizon))} to {number(error)} %"
     return replace(
         unlearned(knowledge, now=now, words=words),
-        error_percent=errors[1],
+        error_percent=error,
         season=season,
         usual=usual,
         season_step_seconds=BIN_SECONDS,
@@ -84,7 +90,10 @@ def season_only(past: Past, *, policy: Policy, knowledge: Knowledge, now: dateti
 
 
 def _season(past: Past, *, kind: SeasonKind, factor: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    found = None if kind is SeasonKind.NONE else past.days.season(len(past.days), kind=kind)
+    if kind is SeasonKind.WEEKDAY:
+        found = past.days.week(kind=kind)
+    else:
+        found = None if kind is SeasonKind.NONE else past.days.season(len(past.days), kind=kind)
     if found is None:
         return (), ()
     return tuple((found[0] * factor).tolist()), tuple(found[1].tolist())

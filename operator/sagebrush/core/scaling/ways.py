@@ -136,7 +136,8 @@ def seasons_of(past: Past, *, policy: Policy, knowledge: Knowledge) -> dict[Seas
     found: dict[SeasonKind, Floats | None] = {SeasonKind.NONE: None}
     if not policy.predicts or past.known_days < 2:
         return found
-    for kind in (SeasonKind.MEAN, SeasonKind.MAX):
+    weekly = past.days.follows_the_week()
+    for kind in (SeasonKind.WEEKDAY,) if weekly else (SeasonKind.MEAN, SeasonKind.MAX):
         minutes = foreseen_by_minute(
             past.days,
             past.minutes,
