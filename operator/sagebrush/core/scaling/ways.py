@@ -75,10 +75,9 @@ def arena_of(past: Past, *, policy: Policy, capacity: Capacity, knowledge: Knowl
     """What the ways are replayed against."""
     cadence = knowledge.cadence
     seconds = knowledge.startup_seconds + cadence.interval_seconds + cadence.scrape_seconds / 2 + cadence.lag_seconds
-    # The first day has no season to go by, which says nothing of the days that have one.
     judged = past.known.copy()
     if past.known_days > 2:
-        judged[: round(DAY_SECONDS / past.step)] = 0.0
+        judged[: _unseasoned(past) if is_slow(knowledge) else round(DAY_SECONDS / past.step)] = 0.0
     return Arena(
         rates=past.rates,
         step=past.step,
@@ -91,6 +90,14 @@ def arena_of(past: Past, *, policy: Policy, capacity: Capacity, knowledge: Knowl
         minimum=policy.minimum,
         maximum=policy.maximum,
     )
+
+
+def _unseasoned(past: Past) -> int:
+    """The bins before the first day that has a season to go by: they say nothing of the days that have one."""
+    days = past.days
+    known = (day for day in range(len(days)) if days.season(day, kind=SeasonKind.MEAN) is not None)
+    minute = (days.first + next(known, 0)) * DAY_SECONDS // 60 - past.first_minute
+    return int(np.searchsorted(past.minute_of_bins, minute))
 
 
 def ways(past: Past, *, policy: Policy, knowledge: Knowledge) -> Iterator[Way]:
