@@ -29,16 +29,16 @@ def test_latency_must_leave_more_headroom_where_starts_are_slow() -> None:
 
 
 def test_latency_must_not_flap_under_a_steady_load() -> None:
-    """An hour of Poisson arrivals, whatever the rate: one or two changes at its begin, and then none in most hours."""
+    """Half an hour of Poisson arrivals, whatever the rate: one or two changes at its begin, and then hardly any."""
     generator = np.random.default_rng(7)
     for rate in (3, 40, 333, 2500):
         loop = Loop()
-        counts = generator.poisson(rate * 2, size=1800)
-        for index in range(30, 1800):
+        counts = generator.poisson(rate * 2, size=900)
+        for index in range(30, 900):
             long, short = counts[index - 30 : index].mean() * 30, counts[index - 3 : index].mean() * 30
             loop.tick(float(long), short=float(short))
         late = loop.decisions[200:]
-        assert sum(decision.changed for decision in late) <= 4
+        assert sum(decision.changed for decision in late) <= 2
         assert {decision.replicas for decision in late} <= {loop.replicas, loop.replicas + 1, loop.replicas - 1}
 
 
