@@ -35,7 +35,7 @@ class Settings(BaseModel):
     """Address of Prometheus, such as http://prometheus.monitoring:9090; empty: endpoints with a policy hold their replicas."""
     scaling_interval_seconds: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Seconds between two looks at the request metrics in Prometheus."""
-    scaling_pods_interval_seconds: Annotated[float, Field(ge=0.5, le=60)] = 2.0
+    scaling_pods_interval_seconds: Annotated[float, Field(ge=0.5, le=60)] = 1.0
     """Seconds between two looks at the pods themselves, for endpoints with scaling.source: Pods."""
     scaling_history_days: Annotated[float, Field(ge=0, le=14)] = 14.0
     """Days of history in Prometheus that scaling learns from; 0: it learns nothing and goes by what it sees."""

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -18,6 +19,8 @@ class FakePrometheus:
 
     mode: str = "series"
     """`series`; `empty`: success without any; `broken`: HTTP status 503."""
+    past: Callable[[float], float] | None = None
+    """Requests per second at a Unix time, of all endpoints, for who asks for the history; None: it knows none."""
     queries: int = 0
     """For request counters; what else is asked for has no series here."""
     _rates: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = field(default_factory=dict)
@@ -42,6 +45,13 @@ class FakePrometheus:
             return 200, {"status": "success", "data": {"resultType": kind, "result": []}}
         result = [] if self.mode == "empty" else list(self._series())
         return 200, {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+    def history(self, *, start: float, end: float, step: float) -> tuple[int, dict[str, Any]]:
+        """Status and document of the answer to a query over a range, where :attr:`past` is set."""
+        assert self.past is not None
+        times = [start + index * step for index in range(int((end - start) / step) + 1)]
+        series = [{"metric": {}, "values": [[time, str(self.past(time))] for time in times]}]
+        return 200, {"status": "success", "data": {"resultType": "matrix", "result": series}}
 
     def _series(self) -> Any:
         now = int(time.time())
@@ -68,7 +78,11 @@ class FakePrometheus:
             def do_POST(self) -> None:
                 form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
                 known = self.path in {"/api/v1/query", "/api/v1/query_range"}
-                status, document = fake.answer(self.path, form.get("query", [""])[0]) if known else (404, {})
+                if fake.past is not None and self.path == "/api/v1/query_range":
+                    start, end, step = (float(form[name][0]) for name in ("start", "end", "step"))
+                    status, document = fake.history(start=start, end=end, step=step)
+                else:
+                    status, document = fake.answer(self.path, form.get("query", [""])[0]) if known else (404, {})
                 body = json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

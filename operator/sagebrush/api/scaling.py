@@ -222,7 +222,7 @@ class Scaling(VariantScaling):
     model_config = ConfigDict(json_schema_extra=_rules(f"{_COMMON_TO_BOTH_ENGINES} && {_OF_ONE_VARIANT}"))
 
     source: Literal["Prometheus", "Pods"] | None = None
-    """Source of the newest request metrics: Prometheus when unset, or the pods, every 2 s (backend Cluster)."""
+    """Source of the newest request metrics: Prometheus when unset, or the pods, every second (backend Cluster)."""
     step_policy: StepScaling | None = None
     """Steps beside the target."""
     burst: Burst | None = None

@@ -1,4 +1,4 @@
-"""The request metrics out of the pods themselves, every two seconds, without any Prometheus between."""
+"""The request metrics out of the pods themselves, every second, without any Prometheus between."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ from sagebrush.metrics.pod_samples import PodSamples, VariantSamples, at_of
 from sagebrush.metrics.query_api import body_of, cause_of
 from sagebrush.metrics.targets import FindTargets, PodAddress
 
-INTERVAL = timedelta(seconds=2)
+INTERVAL = timedelta(seconds=1)
 TIMEOUT_SECONDS = 0.5
 MOST_PODS = 200
 """Pods of one variant that are read; of more, these many stand for all."""

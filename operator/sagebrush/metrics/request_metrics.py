@@ -24,6 +24,7 @@ from sagebrush.metrics.prometheus import PrometheusSource, Snapshot, timeout_sec
 from sagebrush.metrics.query_api import QueryApi
 from sagebrush.metrics.targets import FindTargets
 
+_MOST_FOR_SILENT = 2.0
 _PATIENCE_SECONDS = 1.0
 _LOAD_TIMEOUT_SECONDS = 2.0
 _LONGEST_SCRAPE_SECONDS = 60.0
@@ -98,7 +99,7 @@ class RequestMetrics:
             short=readings.short,
             long=readings.long,
             waiting=load.waiting,
-            in_flight=load.in_flight,
+            in_flight=in_flight_of(load, ready=len(ready_pods or ())),
             refused_per_minute=load.refused_per_minute,
             busy=load.busy,
             value=value,
@@ -148,7 +149,7 @@ class RequestMetrics:
         )
 
     async def run(self, on_snapshot: SnapshotCallback | None = None, *, on_pods: Callback | None = None) -> None:
-        """Looks every interval, and at the pods every two seconds, until cancelled. No error ends it.
+        """Looks every interval, and more often at the pods, until cancelled. No error ends it.
 
         *on_snapshot* follows each answer of Prometheus, *on_pods* each round over the pods, with the variants read.
         """
@@ -198,6 +199,18 @@ def _scrape_seconds(snapshot: Snapshot) -> float:
     some: list[tuple[PodSeries, ...]] = [found[:1] for found in islice(snapshot.series.values(), _VARIANTS_LOOKED_AT)]
     longest = max((scrape_interval_seconds(found) for found in some), default=UNKNOWN_INTERVAL_SECONDS)
     return min(longest, _LONGEST_SCRAPE_SECONDS)
+
+
+def in_flight_of(load: Load, *, ready: int) -> float | None:
+    """What all ready pods have in flight, where some do not tell it yet.
+
+    Those that do tell it stand for the others, for at most as many again: clients that keep their connections leave new
+    pods idle. Where requests wait, they wait at those pods, and new ones are there to relieve them: no more is assumed.
+    """
+    told = ready - len(load.silent)
+    if load.in_flight is None or told < 1 or load.waiting:
+        return load.in_flight
+    return load.in_flight * min(ready / told, _MOST_FOR_SILENT)
 
 
 def _with_silent(readings: Readings, load: Load) -> Readings:

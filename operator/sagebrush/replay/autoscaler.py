@@ -35,7 +35,7 @@ class Pipeline:
 
 QUEUE_PROXIES = Pipeline(name="queue proxies 1 s", step=1, lag=0, pods=True)
 """Knative's: beside each pod."""
-PODS = Pipeline(name="pods 2 s", step=2, lag=0, pods=True)
+PODS = Pipeline(name="pods 1 s", step=1, lag=0, pods=True)
 PROMETHEUS_5S = Pipeline(name="Prometheus 5 s", step=5, lag=1)
 PROMETHEUS_15S = Pipeline(name="Prometheus 15 s", step=15, lag=1)
 CLOUDWATCH = Pipeline(name="CloudWatch 1 min", step=60, lag=60)

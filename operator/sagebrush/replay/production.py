@@ -64,7 +64,7 @@ class Production:
 
     def __init__(self, situation: Situation, *, scaling: Scaling) -> None:
         pipeline = situation.pipeline
-        self.interval_seconds = 2 if pipeline.pods else 5
+        self.interval_seconds = pipeline.step if pipeline.pods else 5
         self.policy: Policy = compile_policy(scaling)
         self.situation = situation
         self.short_seconds = round(short_window(pipeline.step).total_seconds())

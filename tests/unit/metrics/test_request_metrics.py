@@ -13,7 +13,8 @@ from sagebrush.api.scaling import Scaling
 from sagebrush.core.scaling.facts import Signals
 from sagebrush.core.scaling.window import Problem
 from sagebrush.metrics.answer import SeriesKey
-from sagebrush.metrics.request_metrics import RequestMetrics
+from sagebrush.metrics.load import Load
+from sagebrush.metrics.request_metrics import RequestMetrics, in_flight_of
 from sagebrush.metrics.targets import PodAddress
 from tests.unit.metrics.prometheus_server import NOW, T0, PromServer, counter, labels, matrix, refused, scalar, vector
 
@@ -111,7 +112,7 @@ async def test_signals_must_not_count_what_a_pod_that_is_gone_left_behind(
 async def test_signals_must_doubt_where_a_pod_does_not_tell_its_requests_in_flight(
     prom: PromServer, metrics: RequestMetrics
 ) -> None:
-    """Where they are the target, that pod's are missing from the sum: enough to add replicas, not to remove them."""
+    """Where they are the target, that pod is taken to have what the other has: enough to add replicas, not to remove them."""
     prom.answers = {
         "sagebrush_invocations_total": matrix(counter(), counter(pod="kdd-2")),
         "in_flight": vector((labels(), 2)),
@@ -120,7 +121,7 @@ async def test_signals_must_doubt_where_a_pod_does_not_tell_its_requests_in_flig
     ready = {"kdd-1": None, "kdd-2": None}
     assert ask(metrics, ready=ready).long.complete
     found = ask(metrics, policy(inFlight=4), ready=ready)
-    assert (found.in_flight, found.long.complete, found.short.problem) == (2, False, Problem.PARTIAL)
+    assert (found.in_flight, found.long.complete, found.short.problem) == (4, False, Problem.PARTIAL)
     assert found.long.message == "pod kdd-2 does not tell its requests in flight"
 
 
@@ -208,13 +209,13 @@ async def test_run_must_look_at_both_and_tell(prom: PromServer, prom_url: str, s
 
 
 async def test_cadence_must_follow_what_is_measured(prom: PromServer, metrics: RequestMetrics) -> None:
-    """Scrapes every 15 s are seen as such; pods are read every 2 s."""
+    """Scrapes every 15 s are seen as such; pods are read every second."""
     prom.answers = {"sagebrush_invocations_total": matrix(counter(step=15))}
     await metrics.refresh()
     found = metrics.cadence("shop", endpoint="kdd", variant="AllTraffic", scaling=policy())
     assert (found.interval_seconds, found.scrape_seconds, found.lag_seconds) == (5, 15, 15)
     found = metrics.cadence("shop", endpoint="kdd", variant="AllTraffic", scaling=policy(source="Pods"))
-    assert (found.interval_seconds, found.scrape_seconds, found.lag_seconds) == (2, 2, 3)
+    assert (found.interval_seconds, found.scrape_seconds, found.lag_seconds) == (1, 1, 3)
     assert any("[45s]" in query for query in prom.queries)
 
 
@@ -228,3 +229,19 @@ async def test_history_must_be_fetched_with_the_scrape_interval_seen(prom: PromS
     )
     assert history.rates[-1] == 5
     assert "[60s]" in prom.asked[-1][1]["query"]
+
+
+@pytest.mark.parametrize(
+    ("load", "ready", "expected"),
+    [
+        (Load(in_flight=8.0), 4, 8.0),
+        (Load(in_flight=8.0, silent=("new",)), 4, pytest.approx(32 / 3)),
+        (Load(in_flight=8.0, silent=("a", "b", "c")), 4, 16.0),
+        (Load(in_flight=8.0, waiting=3.0, silent=("a", "b", "c")), 4, 8.0),
+        (Load(in_flight=8.0, silent=("a", "b")), 2, 8.0),
+        (Load(silent=("a",)), 1, None),
+    ],
+)
+def test_in_flight_must_count_pods_that_do_not_tell_yet(load: Load, ready: int, expected: float | None) -> None:
+    """New pods take their share before they are scraped: as much as the others, at most as much again, and no backlog."""
+    assert in_flight_of(load, ready=ready) == expected

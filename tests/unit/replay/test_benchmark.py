@@ -179,11 +179,13 @@ def test_percent_must_have_the_digits_of_the_goals(share: float, text: str) -> N
 
 def test_article_lines_must_be_no_worse_than_recorded() -> None:
     """The quick part of ``make bench-replay``: spikes and the ramp, by the policy as it is now."""
-    quick = [case for case in cases(None) if case.situation()[2].startswith("article") and not case.system.serialised]
+    # By its name: to make a trace of ten days takes seconds.
+    named = [((case.goal, getattr(case.load, "name", "")), case) for case in cases(None) if not case.system.serialised]
+    quick = [case for what, case in named if what in {("G2", "article spikes"), ("G7", "article ramp")}]
     rows = []
     for case in quick:
         trace, system, label = case.situation()
         mine = [contender for contender in case.contenders if contender.name == OURS]
         rows += [replay(trace, contender, system, goal=case.goal, label=label)[0] for contender in mine]
-    assert 3 == len(rows)
+    assert 2 == len(rows)
     assert [] == bounds.broken(rows, bounds=bounds.read())

@@ -72,7 +72,7 @@ def test_manifest_must_bring_what_was_measured(trace: Path, tmp_path: Path, caps
     }
     assert 0 == replayed(endpoint, "--trace", trace, folder=tmp_path)
     assert "25 requests/s, 2 at the same time, Ready after 7 s; late after 0.42 s" in (out := capsys.readouterr().out)
-    assert "pods 2 s" in out
+    assert "pods 1 s" in out
 
 
 def test_picture_must_be_drawn(trace: Path, tmp_path: Path) -> None:

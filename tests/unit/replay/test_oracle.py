@@ -25,7 +25,7 @@ def by_trial(needed: list[int], *, startup_seconds: int) -> float:
     return best
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(needed=st.lists(st.integers(0, 2), min_size=1, max_size=7), startup_seconds=st.integers(0, 4))
 def test_optimum_must_be_what_trying_everything_finds(needed: list[int], startup_seconds: int) -> None:
     """Exact, not a heuristic: equal to the best of all plans on small cases."""
@@ -56,7 +56,7 @@ def test_plan_must_keep_what_is_bridged(needed: list[int], replicas: list[int]) 
     assert replicas == cheapest(np.asarray(needed), startup_seconds=3).replicas.tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     rates=st.lists(st.sampled_from([2, 9, 15, 28]), min_size=2, max_size=30),
     spare=st.lists(st.integers(0, 3), min_size=30, max_size=30),
@@ -79,7 +79,7 @@ def test_oracle_must_not_be_beaten_within_its_own_constraint(
         assert outcome.replica_seconds >= best.replica_seconds
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(needed=st.lists(st.integers(1, 6), min_size=1, max_size=60), startup_seconds=st.integers(0, 20))
 def test_plan_must_hold_what_it_promises(needed: list[int], startup_seconds: int) -> None:
     """Never short, never cheaper than what is needed; a longer start-up never costs less."""

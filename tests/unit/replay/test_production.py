@@ -9,7 +9,7 @@ from sagebrush.api.scaling import Scaling
 from sagebrush.core.scaling.window import PodSeries, Readings, Sample, read
 from sagebrush.replay.autoscaler import PODS, PROMETHEUS_5S, PROMETHEUS_15S, Outage, Pipeline, Situation, View
 from sagebrush.replay.contenders import ours
-from sagebrush.replay.production import Production, default_scaling
+from sagebrush.replay.production import CALIBRATION_SECONDS, Production, default_scaling
 from sagebrush.replay.queueing import Floats
 from sagebrush.replay.run import replay
 from sagebrush.replay.shapes import article_spikes
@@ -109,14 +109,16 @@ def test_busy_share_must_be_told_only_where_replicas_tell_it(tells: bool, share:
     assert told[-1] == (None if share is None else pytest.approx(share))
 
 
-def test_policy_must_be_calibrated_every_six_hours() -> None:
-    """At the start from the history, and then as the operator does it."""
+def test_policy_must_be_calibrated_every_six_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start from the history, and then as the operator does it; here every ten minutes, so as not to wait."""
+    assert CALIBRATION_SECONDS == 6 * 3600
+    monkeypatch.setattr("sagebrush.replay.production.CALIBRATION_SECONDS", 600)
     made: list[Production] = []
 
     def make(situation: Situation, _: Floats) -> Production:
         made.append(Production(situation, scaling=default_scaling(situation)))
         return made[-1]
 
-    simulate(steady((4, 26 * 3600), history=7200), make, replace(SYSTEM, pipeline=PROMETHEUS_15S))
+    simulate(steady((4, 9500), history=7200), make, replace(SYSTEM, pipeline=PROMETHEUS_15S))
     assert made[0].calibration_cost.calibrations == 4
     assert made[0].knowledge.calibration is not None

@@ -32,7 +32,7 @@ def replayed(rates: list[float], wishes: list[int], system: System) -> Outcome:
     return simulate(trace, sequence(wishes), system)
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(rates=RATES, wishes=WISHES, system=SYSTEMS)
 def test_queue_must_lose_no_request_without_counting_it(rates: list[float], wishes: list[int], system: System) -> None:
     """What arrived was completed, lost, or still waits; nobody is later than there are requests; the queue is bounded."""
@@ -54,7 +54,7 @@ def test_queue_must_lose_no_request_without_counting_it(rates: list[float], wish
     assert (outcome.lost <= outcome.late + 1e-9).all()
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(rates=RATES, wishes=WISHES, system=SYSTEMS)
 def test_replicas_must_be_ready_only_after_their_start(rates: list[float], wishes: list[int], system: System) -> None:
     """Ready are at most those asked for a start-up ago and still wanted; and the bounds hold."""

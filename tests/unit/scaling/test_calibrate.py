@@ -8,6 +8,7 @@ import pytest
 
 from sagebrush.core.scaling.calibrate import DemandHistory, calibrate
 from sagebrush.core.scaling.calibration import Calibration
+from sagebrush.core.scaling.demand import Pace, foreseen
 from sagebrush.core.scaling.facts import Knowledge
 from sagebrush.core.scaling.past import prepared
 from sagebrush.core.scaling.policy import compile_policy
@@ -66,6 +67,44 @@ def test_prediction_must_have_replicas_ready_before_the_hill() -> None:
     assert decision.replicas > 2 * before
     assert decision.prediction is not None
     assert decision.prediction.until > after(loop.time + 360)
+
+
+def office_days(count: int) -> Floats:
+    """100 requests/s; from Monday to Friday 900 from ten to twelve o'clock. The first day is a Wednesday, as MIDNIGHT."""
+    generator = np.random.default_rng(8)
+    hours = np.arange(0, count * 24, 1 / 60)
+    weekday = (hours // 24 + MIDNIGHT.weekday()) % 7
+    hill = np.clip(np.minimum(hours % 24 - 10, 12 - hours % 24) * 3, 0, 1) * (weekday < 5)
+    return np.asarray(generator.poisson((100 + 800 * hill) * 60) / 60)
+
+
+def test_calibrate_must_tell_days_of_the_week_apart() -> None:
+    """Two weeks of office hours: Friday's hill is foretold, and none for the days after it."""
+    found = learn(office_days(16))
+    assert "the same day of the week" in found.learned
+    bins = np.asarray(found.season).reshape(7, 288)  # 1970 began on a Thursday
+    at_eleven = dict(zip(("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"), bins[:, 11 * 12], strict=True))
+    assert min(at_eleven[day] for day in ("Mon", "Tue", "Wed", "Thu", "Fri")) > 850
+    assert max(at_eleven[day] for day in ("Sat", "Sun")) < 250
+    friday = datetime(2026, 7, 17, 9, 55, tzinfo=UTC).timestamp()
+    pace = Pace(0.0, 6000.0, 6000.0, 6000.0)
+    told = [
+        foreseen(found, pace=pace, time=friday + day * DAY, horizon_seconds=720) or 0.0 for day in range(4)
+    ]  # Friday to Monday
+    assert min(told[0], told[3]) > 3 * max(told[1], told[2])
+
+
+def test_calibrate_must_not_tell_days_apart_that_it_saw_once() -> None:
+    """A week has shown each day once: what it had may be chance."""
+    assert "the same day of the week" not in learn(office_days(9)).learned
+
+
+def test_season_alone_must_be_that_of_the_week_where_it_foretells_better() -> None:
+    """requestsPerMinute: the last day is a Sunday without a hill, of which the mean day foretells one."""
+    policy = compile_policy(scaling(target={"requestsPerMinute": 6000}))
+    found = calibrate(history(office_days(19)), policy=policy, knowledge=SLOW, now=NOON)
+    assert "the same day of the week foretells" in found.learned
+    assert len(found.season) == 7 * 288
 
 
 def test_prediction_must_only_raise() -> None:

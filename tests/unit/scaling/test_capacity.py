@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagebrush.core.scaling.capacity import Carried, carried, late_share, wait_bound
+from sagebrush.core.scaling.capacity import Carried, carried, late_in_full_seconds, late_share, wait_bound
 from sagebrush.core.scaling.facts import Capacity, Knowledge, Startup
 from sagebrush.core.scaling.learning import capacity_in_force
 from sagebrush.core.scaling.policy import compile_policy
@@ -28,6 +28,28 @@ def test_late_share_must_be_that_of_a_queue_with_one_server() -> None:
     shares = late_share(np.array([5.0, 9.0, 10.0, 20.0]), np.ones(4), service)
     expected = [0.5 * np.exp(-10 * 0.5 * 0.3), 0.9 * np.exp(-10 * 0.1 * 0.3), 1.0, 1.0]
     assert shares == pytest.approx(expected)
+
+
+def test_full_seconds_must_be_late_as_drawn_seconds_are() -> None:
+    """By 200,000 seconds drawn about the same mean: those within a wait of what five replicas can do, and no others."""
+    service = Carried(capacity=100.0, workers=8, wait_seconds=0.5, dispersion=1.0)
+    generator = np.random.default_rng(4)
+    for rate in (440.0, 455.0, 470.0):
+        drawn = generator.poisson(rate, size=200_000).astype(np.float64)
+        calm = drawn[drawn < 500]
+        expected = float((late_share(calm, np.full(len(calm), 5.0), service) * calm).sum()) / float(drawn.sum())
+        found = late_in_full_seconds(np.array([rate]), np.array([5.0]), service, seconds=1e6)
+        assert float(found[0]) == pytest.approx(expected, rel=0.35)
+
+
+def test_full_seconds_must_matter_less_the_shorter_the_bins() -> None:
+    """Bins of a second show all there is; and more replicas are late no more often."""
+    service = Carried(capacity=10.0, workers=8, wait_seconds=1.0, dispersion=6.0)
+    rates, replicas = np.full(40, 200.0), np.arange(20.0, 60.0)
+    shares = [late_in_full_seconds(rates, replicas, service, seconds=seconds) for seconds in (1, 5, 60)]
+    assert float(shares[0][2:].max()) < 1e-9
+    assert np.all(shares[1][6:] <= shares[2][6:])
+    assert np.all(np.diff(shares[2]) <= 0)
 
 
 def test_bunched_arrivals_must_need_more_replicas() -> None:

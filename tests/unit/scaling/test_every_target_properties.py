@@ -144,7 +144,7 @@ def story(policy: Scaling, ticks: list[Tick], *, knowledge: Knowledge, replicas:
     return moments
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy=policies(), knowledge=knowledges(), ticks=TICKS, replicas=st.integers(0, 50))
 def test_decide_must_keep_bounds_and_hold_on_missing_data(
     policy: Scaling, knowledge: Knowledge, ticks: list[Tick], replicas: int
@@ -176,7 +176,7 @@ def test_decide_must_give_the_same_answer_to_the_same_question(
     assert stories[0] == stories[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy=policies(), knowledge=knowledges(), ticks=TICKS, factor=st.floats(1, 50))
 def test_decide_must_be_monotone_in_the_load(
     policy: Scaling, knowledge: Knowledge, ticks: list[Tick], factor: float
@@ -200,7 +200,7 @@ def test_decide_must_be_monotone_in_the_load(
     assert numbers[0] <= numbers[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(policy=policies(), knowledge=knowledges(), ticks=TICKS, rate=RATES)
 def test_decide_must_come_to_rest_under_a_constant_load(
     policy: Scaling, knowledge: Knowledge, ticks: list[Tick], rate: float
@@ -209,7 +209,7 @@ def test_decide_must_come_to_rest_under_a_constant_load(
     calm = Tick(20, rate, rate, None, None, None, 1.0)
     policy = policy.model_copy(update={"schedules": []})
     knowledge = replace(knowledge, calibration=knowledge.calibration and replace(knowledge.calibration, season=()))
-    moments = story(policy, [*ticks, *[calm] * 240], knowledge=knowledge, replicas=3)
+    moments = story(policy, [*ticks, *[calm] * 180], knowledge=knowledge, replicas=3)
     assert len({moment.decision.replicas for moment in moments[-10:]}) == 1
 
 

@@ -96,7 +96,7 @@ def test_decide_must_never_lower_on_data_that_are_not_whole(policy: Scaling, tic
             assert step.decision.replicas == max(policy.min_replicas, min(step.before, policy.max_replicas))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(policy=policies(), ticks=TICKS, data=st.data())
 def test_decide_must_never_scale_in_before_a_full_period(
     policy: Scaling, ticks: list[Tick], data: st.DataObject

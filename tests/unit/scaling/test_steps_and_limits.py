@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from sagebrush.api.scaling_status import ScalingDecision
 from sagebrush.core.scaling.compiled import StepRule
 from sagebrush.core.scaling.decision import ScalingReason
 from sagebrush.core.scaling.facts import Capacity, Knowledge
+from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.steps import step_at, stepped
-from tests.unit.scaling.builders import Loop, scaling
+from tests.unit.scaling.builders import Loop, after, scaling
 
 STEPS = [
     StepRule(1000, None, 1, None),
@@ -62,6 +64,18 @@ def test_scale_out_limit_must_bound_what_is_added_within_its_period() -> None:
     decision = loop.run(5_000, seconds=28)
     assert (decision.replicas, decision.reason) == (6, ScalingReason.RATE_LIMITED)
     assert loop.tick(5_000).replicas == 12
+
+
+def test_limits_must_go_on_after_a_restart() -> None:
+    """What the operator before this one added counts: status.scaling.decisions tells it."""
+    entry = ScalingDecision(time=after(-10), from_replicas=3, to_replicas=6, reason="")
+    loop = Loop(
+        scaling(target={"requestsPerMinute": 100}, scaleOutLimit={"percent": 100, "period": "30s"}),
+        replicas=6,
+        history=History.resumed(last_scale_time=after(-10), decisions=[entry]),
+    )
+    assert loop.tick(5_000).reason is ScalingReason.RATE_LIMITED
+    assert loop.run(5_000, seconds=20).replicas == 12
 
 
 def test_scale_in_limit_must_bound_what_is_removed_within_its_period() -> None:

@@ -20,7 +20,7 @@ __all__ = ["DemandHistory", "calibrate"]
 
 LEAST_DAYS = 1 / 24
 _BUDGET_SHARE = 0.3
-_FAST_BUDGET_SHARE = 0.5
+_FAST_BUDGET_SHARE = 1.0
 
 
 def calibrate(history: DemandHistory, *, policy: Policy, knowledge: Knowledge, now: datetime) -> Calibration:

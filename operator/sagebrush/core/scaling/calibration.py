@@ -33,11 +33,11 @@ class Calibration:
     headroom: float = 1.2
     """Factor on the demand measured and carried on."""
     season: tuple[float, ...] = ()
-    """The most requests per second to provide for in each bin, by the time of day; empty: no season."""
+    """The most requests per second to provide for in each bin, by the time of day, or of the week from Thursday on; empty: no season."""
     usual: tuple[float, ...] = ()
     """The mean of the same bins, which says how the present day compares with those learned from."""
     season_step_seconds: float = 300.0
-    """Length of the bins, the first of which begins at midnight UTC."""
+    """Length of the bins, the first of which begins at midnight UTC, as 1970 did."""
     dispersion: float = 1.0
     """Variance of the arrivals in a second by their mean, as far as bins of the history show it; 1 is Poisson."""
     late_share: float = 0.0

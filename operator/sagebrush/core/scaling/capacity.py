@@ -9,7 +9,7 @@ L_q = α·ρ^β/(1-ρ)", 1977), with the wait of arrivals that are burstier than
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from math import ceil
+from math import ceil, expm1
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,22 @@ def late_share(rate: Floats, replicas: Floats, service: Carried) -> Floats:
     slower = 2 / (1 + max(service.dispersion, 1.0))
     beyond = waits * np.exp(-able * (1 - busy) * service.wait_seconds * slower)
     return np.where(stable, beyond, 1.0)
+
+
+def late_in_full_seconds(rate: Floats, replicas: Floats, service: Carried, *, seconds: float) -> Floats:
+    """The share of requests that are late in single seconds that are fuller than the mean of a bin of *seconds*.
+
+    Requests of one second vary by dispersion x rate about the bin's mean, as a bin shows only their mean. Those are late
+    that come when the second's own rate is within a wait of what the replicas can do: with a normal distribution the
+    density there by the length of the wait, which the Mills ratio sums (R. D. Gordon, "Values of Mills' ratio", 1941).
+    """
+    able = replicas * service.capacity
+    spread = np.sqrt(np.maximum(rate * service.dispersion * max(1 - 1 / seconds, 0.0), 1e-9))
+    beyond = np.maximum((able - rate) / spread, 0.0)
+    longer = np.maximum(service.wait_seconds * spread - beyond, 0.0)
+    mills = 2 / (longer + np.sqrt(longer * longer + 8 / np.pi))
+    whole = service.wait_seconds / expm1(service.wait_seconds)
+    return np.asarray(np.exp(-beyond * beyond / 2) / np.sqrt(2 * np.pi) * mills * whole)
 
 
 @lru_cache(maxsize=512)

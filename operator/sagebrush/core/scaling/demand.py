@@ -124,7 +124,10 @@ def remembered(
     level = rate if level is None else level + share * (rate - level)
     if usual is None:
         return Pace(wiggle, level, None, slow)
-    usual_level = usual if usual_level is None else usual_level + share * (usual - usual_level)
+    if usual_level is None:
+        # One moment says little of a day: until some have passed it is taken to be like the others.
+        return Pace(wiggle, usual, usual, slow)
+    usual_level += share * (usual - usual_level)
     return Pace(wiggle, level, usual_level, slow)
 
 

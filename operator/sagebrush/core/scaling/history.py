@@ -92,13 +92,14 @@ class History:
 
     @classmethod
     def resumed(cls, *, last_scale_time: datetime | None, decisions: Sequence[ScalingDecision] = ()) -> Self:
-        """The history after a restart, from ``status.scaling``: cooldowns go on, the scale-in period begins anew.
+        """The history after a restart, from ``status.scaling``: cooldowns and limits go on, the scale-in period begins anew.
 
         Without *decisions* the last change counts as one in both directions.
         """
         out = [entry.time for entry in decisions if entry.to_replicas > entry.from_replicas]
         last_out = max(out, default=None) if decisions else last_scale_time
-        return cls(last_scale_out=last_out, last_scale_in=last_scale_time)
+        changes = tuple(Change(entry.time, entry.from_replicas, entry.to_replicas) for entry in decisions)
+        return cls(last_scale_out=last_out, last_scale_in=last_scale_time, changes=changes)
 
     @property
     def last_change(self) -> datetime | None:

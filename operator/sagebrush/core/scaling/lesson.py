@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from sagebrush.core.scaling.seasons import BIN_SECONDS, SeasonKind
 from sagebrush.core.scaling.ways import Fit, Way, seasons_of
 from sagebrush.core.scaling.words import length, number
 
-_MARGIN_OF_A_DAY = 0.35
+_MARGIN_OF_A_DAY = 0.25
+_LARGEST_BUNCH = 10.0
 _RARE = 0.999
 _LONG_START_SECONDS = 60.0
 
@@ -28,10 +29,14 @@ def unlearned(knowledge: Knowledge, *, now: datetime, words: str) -> Calibration
 
 
 def lesson(fit: Fit, *, past: Past, arena: Arena, policy: Policy, knowledge: Knowledge, now: datetime) -> Calibration:
-    """The way that was found, with a margin: days to come differ from those learned from, the more the fewer they were."""
+    """The way that was found, with a margin: days to come differ from those learned from, the more the fewer they were.
+
+    Where requests come in bunches, so many fewer events were seen in them: as if there had been fewer days.
+    """
     way, days = fit.way, past.known_days
     slow = knowledge.horizon_seconds >= SLOW_HORIZON_SECONDS
-    margin = 1.0 + (_MARGIN_OF_A_DAY / sqrt(max(days, 1.0)) if slow else 0.0)
+    bunches = min(past.dispersion, _LARGEST_BUNCH)
+    margin = 1.0 + (_MARGIN_OF_A_DAY * sqrt(bunches / max(days, 1.0)) if slow else 0.0)
     headroom = fit.headroom * margin
     if days < 1:
         headroom = max(headroom, default_headroom(knowledge.horizon_seconds))
@@ -56,21 +61,27 @@ def lesson(fit: Fit, *, past: Past, arena: Arena, policy: Policy, knowledge: Kno
 
 
 def season_only(past: Past, *, policy: Policy, knowledge: Knowledge, now: datetime) -> Calibration:
-    """The mean day, for targets whose headroom the owner has chosen, if it foretells better than the present rate does."""
+    """The season, for targets whose headroom the owner has chosen, where one foretells better than the present rate does."""
     horizon = knowledge.horizon_seconds
-    foretold = seasons_of(past, policy=policy, knowledge=knowledge).get(SeasonKind.MEAN)
+    seasons = seasons_of(past, policy=policy, knowledge=knowledge)
     plain = Way(True, 0.0, 0.0, SeasonKind.NONE, 1.0, past.rates, None)
-    way = replace(plain, season=SeasonKind.MEAN, foretold=foretold)
-    errors = [_error_percent(each, past=past, horizon_seconds=horizon) for each in (plain, way)]
+    errors = {
+        kind: _error_percent(replace(plain, season=kind, foretold=foretold), past=past, horizon_seconds=horizon)
+        for kind, foretold in seasons.items()
+        if kind is not SeasonKind.MAX
+    }
     told = f"{past.known_days:.1f} days of history"
-    if foretold is None or errors[0] is None or errors[1] is None or errors[1] >= errors[0]:
+    kind = min(errors, key=lambda each: inf if errors[each] is None else errors[each] or 0.0)
+    error = errors[kind]
+    if kind is SeasonKind.NONE or error is None:
         words = f"{told}: no season that foretells better than the present rate"
-        return replace(unlearned(knowledge, now=now, words=words), error_percent=errors[0], dispersion=past.dispersion)
-    season, usual = _season(past, kind=SeasonKind.MEAN, factor=1.0)
-    words = f"{told}: the mean day foretells the most of the next {length(round(horizon))} to {number(errors[1])} %"
+        error = errors[SeasonKind.NONE]
+        return replace(unlearned(knowledge, now=now, words=words), error_percent=error, dispersion=past.dispersion)
+    season, usual = _season(past, kind=kind, factor=1.0)
+    words = f"{told}: {kind} foretells the most of the next {length(round(horizon))} to {number(error)} %"
     return replace(
         unlearned(knowledge, now=now, words=words),
-        error_percent=errors[1],
+        error_percent=error,
         season=season,
         usual=usual,
         season_step_seconds=BIN_SECONDS,
@@ -79,7 +90,10 @@ def season_only(past: Past, *, policy: Policy, knowledge: Knowledge, now: dateti
 
 
 def _season(past: Past, *, kind: SeasonKind, factor: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    found = None if kind is SeasonKind.NONE else past.days.season(len(past.days), kind=kind)
+    if kind is SeasonKind.WEEKDAY:
+        found = past.days.week(kind=kind)
+    else:
+        found = None if kind is SeasonKind.NONE else past.days.season(len(past.days), kind=kind)
     if found is None:
         return (), ()
     return tuple((found[0] * factor).tolist()), tuple(found[1].tolist())
@@ -125,7 +139,9 @@ def _unattainable(fit: Fit, *, arena: Arena, past: Past, policy: Policy, knowled
     if start > _LONG_START_SECONDS:
         quick = replace(arena, start_steps=1, serialised=False)
         late = quick.replayed(
-            fit.way.provided(fit.headroom), hold_steps=max(1, round(fit.way.hold_seconds / past.step))
+            fit.way.provided(fit.headroom),
+            unforeseen=fit.way.unforeseen(fit.headroom, rates=arena.rates),
+            hold_steps=max(1, round(fit.way.hold_seconds / past.step)),
         )
         words += f"; replicas that are Ready within a minute would bring it to {late.late * 100:.2g} %"
     return words

@@ -1,6 +1,6 @@
 """Scaling out: by the target, a prediction, a burst or a step; at once, unless the owner limits it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil, sqrt
 from typing import NamedTuple
 
@@ -11,12 +11,14 @@ from sagebrush.core.scaling.decision import Decision, Proposal, ScalingReason
 from sagebrush.core.scaling.learning import workers_of
 from sagebrush.core.scaling.limits import farthest
 from sagebrush.core.scaling.steps import step_at, stepped
-from sagebrush.core.scaling.targets import SERIALISED_TOLERANCE
+from sagebrush.core.scaling.targets import SERIALISED_GROWTH, SERIALISED_TOLERANCE
 from sagebrush.core.scaling.words import Said, sentence
 
 _FULL = 0.97
 _BURST_MARGIN = 1.15
 _QUEUE_SECONDS = 10.0
+_PASSING_SECONDS = 0.1
+_STANDING = timedelta(seconds=3)
 _GROWTH_UNKNOWN = 1.5
 _SIGMAS = 5.0
 _WIGGLES = 4.0
@@ -42,8 +44,7 @@ def burst_of(case: Case) -> None:
     rate = _newest(case)
     waiting, refused = signals.waiting or 0.0, signals.refused_per_minute or 0.0
     able = case.capacity.requests_per_second * fleet.ready * 60 if case.capacity else None
-    queued = waiting >= max(1.0, fleet.ready * workers_of(case.policy, case.capacity) * 0.5)
-    if queued or refused > 0:
+    if refused > 0 or _stands(case, waiting=waiting):
         case.burst = sentence("{0:num} requests wait and {1:num} a minute are refused", waiting, refused)
     elif rate is not None and able is not None and rate > _FULL * able:
         case.burst = sentence("{0:num} requests/min are more than {1:rep} can do", rate, fleet.ready)
@@ -59,6 +60,21 @@ def burst_of(case: Case) -> None:
         case.limited_by = "burst.maxPercent"
     case.burst_replicas = min(need, most)
     case.proposals.append(Proposal("Burst", case.burst_replicas, case.burst))
+
+
+def _stands(case: Case, *, waiting: float) -> bool:
+    """Whether what waits is a queue, and not requests that happened to come together.
+
+    A queue takes the ready replicas at least a tenth of a second. Where nobody knows what they can do, it is one that
+    has been seen for three seconds, at the same replicas: those that were added for it have had no time yet to take it.
+    """
+    ready = case.fleet.ready
+    if waiting < max(1.0, ready * workers_of(case.policy, case.capacity) * 0.5):
+        return False
+    if case.capacity is not None:
+        return waiting >= _PASSING_SECONDS * case.capacity.requests_per_second * ready
+    since = next((look.time for look in case.history.looks if look.ready == ready), case.now)
+    return case.now - since >= _STANDING
 
 
 def _newest(case: Case) -> float | None:
@@ -113,6 +129,25 @@ def wanted(case: Case) -> Wanted:
         best = Wanted(case.burst_replicas, ScalingReason.BURST, case.burst)
     step = _step(case)
     return step if step is not None and step.replicas > best.replicas else best
+
+
+def at_once(case: Case, best: Wanted) -> Wanted:
+    """What is wanted, or by :data:`SERIALISED_GROWTH` more than there is, where a rise would have to wait for this start.
+
+    What the season foretells is provided for by itself: it says how far it goes.
+    """
+    if case.policy.kind is not TargetKind.LATENCY or not case.knowledge.serialised or case.sizing is None:
+        return best
+    if case.foretold is not None and case.policy.predicts and case.foretold >= (case.observed or 0.0):
+        return best
+    if case.sizing.needed(case.value) <= case.replicas * (1 + SERIALISED_TOLERANCE):
+        return best
+    grown = ceil(case.replicas * (1 + SERIALISED_GROWTH))
+    if grown <= best.replicas:
+        return best
+    why = sentence("{0:said}, and by a half at once, as nothing can be added during a start", best.why)
+    case.proposals.append(Proposal("Target", grown, why))
+    return Wanted(grown, best.reason, why)
 
 
 def tolerance(case: Case, best: Wanted) -> float:

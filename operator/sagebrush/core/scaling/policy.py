@@ -21,7 +21,7 @@ from sagebrush.core.scaling.facts import Fleet, Knowledge, Signals
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.inward import doubted, scaled_in
 from sagebrush.core.scaling.learning import capacity_in_force, learned
-from sagebrush.core.scaling.outward import burst_of, scaled_out, tolerance, wanted
+from sagebrush.core.scaling.outward import at_once, burst_of, scaled_out, tolerance, wanted
 from sagebrush.core.scaling.schedule import bounds_at
 from sagebrush.core.scaling.sight import measured, see
 from sagebrush.core.scaling.targets import sizing_of
@@ -99,7 +99,7 @@ def _tracked(case: Case) -> Decision:
     see(case, value=value, known=known)
     best = wanted(case)
     if best.replicas > case.replicas * (1 + tolerance(case, best)):
-        return scaled_out(case, best)
+        return scaled_out(case, at_once(case, best))
     if not case.trusted:
         return doubted(case)
     if case.sizing is None:

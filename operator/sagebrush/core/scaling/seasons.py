@@ -1,4 +1,4 @@
-"""The course of a day, learned from the days before it."""
+"""The course of a day, or of a week, learned from the days before it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +13,9 @@ BIN_SECONDS = 300
 BINS = DAY_SECONDS // BIN_SECONDS
 _MINUTE = 60
 _DAYS_LEARNED = 7
+_WEEK = 7
+_WEEKS_LEARNED = 2
+_MUCH_LIKER = 0.8
 
 
 class SeasonKind(StrEnum):
@@ -21,6 +24,7 @@ class SeasonKind(StrEnum):
     NONE = "no season"
     MEAN = "the mean day"
     MAX = "the fullest of the days"
+    WEEKDAY = "the same day of the week"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,61 @@ class Days:
     def season(self, day: int, *, kind: SeasonKind) -> tuple[Floats, Floats] | None:
         """What the days before *day* (an index) let expect of each bin: the most, and the mean; None without a whole day.
 
-        Days are brought to one level first: how busy this one is shows in its own last half hour.
+        Days are brought to one level first: how busy this one is shows in its own last half hour. Of a day of the week
+        not seen yet the days before it tell.
         """
-        mean, fullest = self.mean[max(0, day - _DAYS_LEARNED) : day], self.fullest[max(0, day - _DAYS_LEARNED) : day]
-        whole = np.isfinite(mean).mean(axis=1) > 0.9 if len(mean) else np.zeros(0, dtype=bool)
-        if not whole.any():
+        before = self._learned_from(day, kind=kind)
+        if not before:
             return None
-        mean, fullest = mean[whole], fullest[whole]
+        mean, fullest = self.mean[before], self.fullest[before]
         levels = np.nanmean(mean, axis=1)
         factor = (levels.mean() / np.maximum(levels, 1e-9))[:, None]
         usual = _over_days(mean * factor, largest=False)
         most = _over_days(fullest * factor, largest=kind is SeasonKind.MAX)
         usual = np.where(np.isfinite(usual), usual, usual[np.isfinite(usual)].mean())
         return np.where(np.isfinite(most), most, usual), usual
+
+    def week(self, *, kind: SeasonKind) -> tuple[Floats, Floats] | None:
+        """What the seven days after the last one let expect: :meth:`season` of each, from a Thursday on, as 1970 began."""
+        days = [self.season(len(self) + ahead, kind=kind) for ahead in range(_WEEK)]
+        found = [each for each in days if each is not None]
+        if len(found) < _WEEK:
+            return None
+        turn = -((self.first + len(self)) % _WEEK)
+        ordered = [found[(turn + weekday) % _WEEK] for weekday in range(_WEEK)]
+        return np.concatenate([each[0] for each in ordered]), np.concatenate([each[1] for each in ordered])
+
+    def follows_the_week(self) -> bool:
+        """Whether all days of the week were seen twice, and days are by a fifth more like those a week before than like the mean."""
+        whole = [day for day in range(len(self)) if self._is_whole(day)]
+        if len(whole) < _WEEKS_LEARNED * _WEEK - 1:
+            return False
+        last = whole[-_WEEK:]
+        week, mean = (
+            sum(self._distance(day, kind=kind) for day in last) for kind in (SeasonKind.WEEKDAY, SeasonKind.MEAN)
+        )
+        return week < _MUCH_LIKER * mean
+
+    def _distance(self, day: int, *, kind: SeasonKind) -> float:
+        """How far a day is from its season, brought to its level; a mean of requests/s."""
+        found, came = self.season(day, kind=kind), self.mean[day]
+        if found is None:
+            return 0.0
+        level = float(np.nanmean(came)) / max(float(found[1].mean()), 1e-9)
+        return float(np.nanmean(np.abs(came - found[1] * level)))
+
+    def _learned_from(self, day: int, *, kind: SeasonKind) -> list[int]:
+        """The days before *day* that its season is learned from."""
+        if kind is SeasonKind.WEEKDAY:
+            same = [day - _WEEK * weeks for weeks in range(1, _WEEKS_LEARNED + 1)]
+            found = [each for each in same if 0 <= each < len(self) and self._is_whole(each)]
+            if found:
+                return found
+        last = min(day, len(self))
+        return [each for each in range(max(0, last - _DAYS_LEARNED), last) if self._is_whole(each)]
+
+    def _is_whole(self, day: int) -> bool:
+        return bool(np.isfinite(self.mean[day]).mean() > 0.9)
 
 
 def _over_days(values: Floats, *, largest: bool) -> Floats:

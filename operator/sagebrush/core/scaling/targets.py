@@ -23,6 +23,12 @@ Share of the replicas by which more may be wanted, of their headroom, before any
 changes: two more because of a passing breath would be in the way of the twenty that the next minute asks for.
 """
 
+SERIALISED_GROWTH = 0.5
+"""
+Least growth, by the replicas there are, where the demand measured asks for one and a start blocks all other changes: a rise
+that is over the tolerance goes on while nothing can be added, and what was too much is removed at once.
+"""
+
 _ROUNDING = 1e-9
 _SHARES_OF_ONE_MOMENT = 10.0
 _MOST_SHARE = 0.05

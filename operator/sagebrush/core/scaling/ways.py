@@ -17,13 +17,16 @@ from sagebrush.core.scaling.seasons import SeasonKind, foreseen_by_minute
 from sagebrush.core.scaling.targets import LATENCY_SCALE_IN_MARGIN, SERIALISED_TOLERANCE, pool_of
 
 HEADROOMS = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 2.0, 2.2, 2.5)
-FAST_HEADROOMS = (0.9, 0.94, 0.97, 1.0, 1.03, 1.06, 1.09, 1.12, 1.16, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0)
+FAST_HEADROOMS = (
+    0.9, 0.92, 0.94, 0.96, 0.98, 1.0, 1.015, 1.03, 1.045, 1.06, 1.075, 1.09, 1.105, 1.12, 1.14, 1.16, 1.17, 1.18, 1.19, 1.2, 1.225,
+    1.25, 1.275, 1.3, 1.35, 1.4, 1.5, 1.6, 1.8, 2.0,
+)  # fmt: skip
 FAST_HOLDS = (60.0, 120.0, 300.0)
 RISES = (0.0, 0.5, 1.0, 1.5)
 SEASON_SHARES = (0.8, 0.95, 1.1, 1.3)
 _LATE_WEIGHT = 10.0
-_WORTH_OF_BUDGET = 0.05
-_FURTHER = 3
+_WORTH_OF_BUDGET = 0.06
+_FURTHER = 5
 _SHORT_SECONDS, _LONG_SECONDS, _WIGGLE_SECONDS = 6.0, 60.0, 600.0
 _SIGMAS = 3.0
 
@@ -41,6 +44,11 @@ class Way:
     """Requests/s that are measured and carried on, by bin."""
     foretold: Floats | None
     """Requests/s that the season foretells, by bin."""
+
+    def unforeseen(self, headroom: float, *, rates: Floats) -> Floats:
+        """The same where the season foretells less than the *rates* (requests/s) themselves; 0 elsewhere."""
+        measured = self.measured * headroom
+        return measured if self.foretold is None else np.where(self.foretold >= rates, 0.0, measured)
 
     def provided(self, headroom: float) -> Floats:
         """Requests/s to provide for."""
@@ -67,12 +75,12 @@ def arena_of(past: Past, *, policy: Policy, capacity: Capacity, knowledge: Knowl
     """What the ways are replayed against."""
     cadence = knowledge.cadence
     seconds = knowledge.startup_seconds + cadence.interval_seconds + cadence.scrape_seconds / 2 + cadence.lag_seconds
-    # The first day has no season to go by, which says nothing of the days that have one.
     judged = past.known.copy()
     if past.known_days > 2:
-        judged[: round(DAY_SECONDS / past.step)] = 0.0
+        judged[: _unseasoned(past) if is_slow(knowledge) else round(DAY_SECONDS / past.step)] = 0.0
     return Arena(
         rates=past.rates,
+        step=past.step,
         judged=judged,
         carried=pool_of(policy, capacity=capacity, dispersion=past.dispersion),
         margin=LATENCY_SCALE_IN_MARGIN,
@@ -82,6 +90,14 @@ def arena_of(past: Past, *, policy: Policy, capacity: Capacity, knowledge: Knowl
         minimum=policy.minimum,
         maximum=policy.maximum,
     )
+
+
+def _unseasoned(past: Past) -> int:
+    """The bins before the first day that has a season to go by: they say nothing of the days that have one."""
+    days = past.days
+    known = (day for day in range(len(days)) if days.season(day, kind=SeasonKind.MEAN) is not None)
+    minute = (days.first + next(known, 0)) * DAY_SECONDS // 60 - past.first_minute
+    return int(np.searchsorted(past.minute_of_bins, minute))
 
 
 def ways(past: Past, *, policy: Policy, knowledge: Knowledge) -> Iterator[Way]:
@@ -127,7 +143,8 @@ def seasons_of(past: Past, *, policy: Policy, knowledge: Knowledge) -> dict[Seas
     found: dict[SeasonKind, Floats | None] = {SeasonKind.NONE: None}
     if not policy.predicts or past.known_days < 2:
         return found
-    for kind in (SeasonKind.MEAN, SeasonKind.MAX):
+    weekly = past.days.follows_the_week()
+    for kind in (SeasonKind.WEEKDAY,) if weekly else (SeasonKind.MEAN, SeasonKind.MAX):
         minutes = foreseen_by_minute(
             past.days,
             past.minutes,
@@ -147,7 +164,9 @@ def fitted(way: Way, *, arena: Arena, budget: float, step: float) -> Fit:
 
     def at(index: int) -> Replayed:
         if index not in found:
-            found[index] = arena.replayed(way.provided(grid[index]), hold_steps=steps)
+            found[index] = arena.replayed(
+                way.provided(grid[index]), unforeseen=way.unforeseen(grid[index], rates=arena.rates), hold_steps=steps
+            )
         return found[index]
 
     low, high = 0, len(grid) - 1
