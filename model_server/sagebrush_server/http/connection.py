@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
         settings = self._server.settings
         if self._paused_since is not None:
             if now - self._paused_since > settings.request_timeout:
-                self._transport.abort()
+                self.break_off()
         elif self._finished:
             return
         elif self._reader.message_since is not None:
@@ -303,7 +303,8 @@ class Connection(asyncio.Protocol):
         return self._paused_since is not None or (waits and not self._finished)
 
     def close(self) -> None:
-        """Close after what is written has been sent."""
+        """Close after what is written has been sent; what is not answered yet won't be."""
+        self._let_go()
         self._transport.close()
 
     def _finish(self) -> None:

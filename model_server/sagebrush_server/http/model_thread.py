@@ -2,11 +2,14 @@
 
 import logging
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 _LOG = logging.getLogger(__name__)
+_SWITCH_SECONDS: Final = 0.0005
 
 
 class ModelThread:
@@ -21,6 +24,8 @@ class ModelThread:
     def do(self, work: Callable[[], None]) -> None:
         """Do `work` after what was given before. Call it from one thread only."""
         if self._thread is None:
+            # How long Python code in this thread keeps the event loop waiting: Python's own 5 ms are long for a probe.
+            sys.setswitchinterval(_SWITCH_SECONDS)
             self._thread = threading.Thread(target=self._run, name="model", daemon=True)
             self._thread.start()
         self._work.put(work)

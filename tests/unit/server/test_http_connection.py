@@ -180,3 +180,19 @@ def is_steady(value):
             return False
         time.sleep(0.01)
     return True
+
+
+def test_client_that_does_not_read_must_be_let_go(start_server):
+    """After the time-out its connection is reset, and the requests that it still had are accounted for."""
+    running = start_server(connection_max_age=600.0, request_timeout=0.3)
+    request = post(b"\n".join([row(1)] * 2000))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", running.port))
+        connection.settimeout(10)
+        sender = threading.Thread(target=send_all, args=(connection, request * 400), daemon=True)
+        sender.start()
+        wait_until(lambda: running.server.counts.in_flight > 0, about="held back")
+        wait_until(lambda: not running.server.connections, about="let go")
+        wait_until(lambda: running.server.counts.in_flight == 0, about="accounted for")
+    assert running.client().get("/ping").status == 200
