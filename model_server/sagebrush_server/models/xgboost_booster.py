@@ -63,7 +63,12 @@ class _Score:
     """Answers with a Booster, all rounds or, where training stopped early, those up to the best."""
 
     def __init__(self, booster: Any, *, objective: str, settings: LoadingSettings) -> None:
+        from xgboost import DMatrix
+
         self._booster = booster
+        # gblinear can't predict without a matrix of the library's own, and keeps no rounds apart.
+        linear = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == "gblinear"
+        self._matrix = DMatrix if linear else None
         self._objective = objective
         best = booster.attr("best_iteration")
         self._rounds = (0, int(best) + 1) if best is not None else (0, 0)
@@ -103,6 +108,9 @@ class _Score:
 
     def _predict(self, rows: Rows, *, margin: bool) -> NDArray[np.floating]:
         data = _compressed(rows) if isinstance(rows, SparseRows) else rows
+        if self._matrix is not None:
+            matrix = self._matrix(data, nthread=threads())
+            return np.asarray(self._booster.predict(matrix, output_margin=margin, validate_features=False))
         return np.asarray(
             self._booster.inplace_predict(
                 data,
