@@ -112,7 +112,7 @@ def bare_model(
             finished.check_self_test(answer)
         except Exception as problem:  # noqa: BLE001 – whatever a model raises, it can't be served
             _LOG.debug("a self-test row failed", exc_info=True)
-            failures.append(f"{type(problem).__name__}: {problem}")
+            failures.append(f"{type(problem).__name__}: {(str(problem).strip().splitlines() or [''])[0]}")
         else:
             return finished
     what = "the artifact's example" if example is not None else f"a row of {feature_dim} zeros"

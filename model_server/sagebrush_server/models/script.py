@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import logging
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
@@ -40,12 +41,26 @@ def load_script(root: Path, *, settings: LoadingSettings) -> "ScriptResponder":
     forget_lean_imports()
     module = _import(program, code=code)
     try:
-        return ScriptResponder(module, model_dir=root, settings=settings)
+        responder = ScriptResponder(module, model_dir=root, settings=settings)
     except ModelError:
+        _forget(module, code)
         raise
     except Exception as problem:  # the user's code raises what it likes
+        _forget(module, code)
         _LOG.exception("%s failed while the model was loaded", settings.program)
         raise ModelError(f"{settings.program}: {type(problem).__name__}: {problem}") from problem
+    # An unloaded model leaves its names to the next one, which may be itself again.
+    weakref.finalize(responder, _forget, module, code).atexit = False
+    return responder
+
+
+def _forget(module: ModuleType, code: Path) -> None:
+    """Take the program's modules and folders out of the process."""
+    for name, one in list(sys.modules.items()):
+        file = getattr(one, "__file__", None)
+        if one is module or (isinstance(file, str) and Path(file).is_relative_to(code)):
+            del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if entry not in (str(code), str(code / "lib"))]
 
 
 def _code_folder(root: Path, *, settings: LoadingSettings) -> Path:

@@ -79,6 +79,23 @@ def test_xgboost_must_say_what_the_library_says(tmp_path, objective):
         np.testing.assert_array_equal(columns["score"], expected)
 
 
+@pytest.mark.parametrize("kind", ["dart", "gblinear"])
+def test_xgboost_booster_of_another_kind_must_be_served(tmp_path, kind):
+    """Trees that were dropped in training, and no trees at all, which the library asks in another way."""
+    booster = xgboost_booster(booster=kind) if kind == "dart" else xgboost_linear()
+    booster.save_model(tmp_path / "model.json")
+    columns = served(tmp_path, outputs=("probability", "raw_score")).predict(rows()).columns
+    matrix = xgboost.DMatrix(rows(), nthread=1)
+    np.testing.assert_allclose(columns["probability"], booster.predict(matrix), rtol=1e-5)
+    np.testing.assert_allclose(columns["raw_score"], booster.predict(matrix, output_margin=True), rtol=1e-5)
+
+
+def xgboost_linear():
+    features, target = data()
+    values = {"objective": "binary:logistic", "booster": "gblinear", "nthread": 1}
+    return xgboost.train(values, xgboost.DMatrix(features, target, nthread=1), **ROUNDS)
+
+
 def test_xgboost_outputs_must_be_those_that_are_selected(tmp_path):
     """As SageMaker's container selects them; raw scores are margins."""
     booster = xgboost_booster()

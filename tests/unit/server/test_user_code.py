@@ -23,8 +23,9 @@ MODEL_FN = "def model_fn(model_dir):\n    return 'the model'\n"
 
 
 @pytest.fixture(autouse=True)
-def own_modules():
+def own_modules(monkeypatch):
     """What a program imports or puts on the path is gone after each test."""
+    monkeypatch.delitem(sys.modules, "inference", raising=False)
     modules, path = set(sys.modules), list(sys.path)
     yield
     for name in set(sys.modules) - modules:
@@ -381,9 +382,26 @@ def test_program_must_be_where_the_variables_say(tmp_path):
 
 def test_second_program_of_the_same_name_must_be_refused(tmp_path):
     """Modules have one name in a process: half of one program must not run in the other."""
-    program(tmp_path / "a", ECHO)
+    first = program(tmp_path / "a", ECHO)
     with pytest.raises(ModelError, match="a module inference is loaded already"):
         program(tmp_path / "b", ECHO)
+    assert ask(first).status == 200
+
+
+def test_unloaded_program_must_leave_its_names(tmp_path):
+    """Models come and go: its modules and folders go with it, also where its model couldn't be loaded."""
+    for name, value in (("a", "1"), ("b", "2"), ("a", "1")):
+        (tmp_path / name / "code").mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "code" / "mine_of_each.py").write_text(f"VALUE = '{value}'")
+        responder = program(
+            tmp_path / name, "import mine_of_each\ndef transform_fn(m, b, c, a): return mine_of_each.VALUE"
+        )
+        assert ask(responder).body.decode() == value
+        del responder
+        with pytest.raises(ModelError, match="OSError"):
+            program(tmp_path / "c", "def model_fn(d): raise OSError('no file')")
+        assert not {"inference", "mine_of_each"} & sys.modules.keys()
+        assert not [entry for entry in sys.path if entry.startswith(str(tmp_path))]
 
 
 @pytest.mark.parametrize(
