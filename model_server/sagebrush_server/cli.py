@@ -20,7 +20,7 @@ _USER_CODE = 2
 
 def serve() -> NoReturn:
     """Entry point `serve`: the serving container. SageMaker passes the argument `serve`, which means nothing here."""
-    sys.exit(_serve())
+    _leave(_serve())
 
 
 def train() -> NoReturn:
@@ -41,7 +41,7 @@ def main() -> NoReturn:
     add("fetch-channels", run=lambda _: _fetch_channels(), about="copy a training job's channels into the pod")
     add("upload-artifacts", run=lambda _: _upload_artifacts(), about="wait for SIGTERM, then pack and upload the model")
     add("fetch-model", run=lambda _: _fetch_model(), about="download, verify and unpack a model")
-    add("serve", run=lambda _: _serve(), about="serve the model in /opt/ml/model")
+    add("serve", run=lambda _: _leave(_serve()), about="serve the model in /opt/ml/model")
     add("train", run=lambda _: _train(), about="train the built-in algorithm named by SAGEBRUSH_ALGORITHM")
     data = add("kdd-data", run=_kdd_data, about="prepare the KDD Cup 1999 intrusion data for linear-learner")
     data.add_argument(
@@ -57,6 +57,14 @@ def main() -> NoReturn:
     )  # fmt: skip
     arguments = parser.parse_args()
     sys.exit(arguments.run(arguments))
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without the interpreter's shutdown, which takes the large libraries half a second and more, and waits for threads."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _serve() -> int:
@@ -109,10 +117,8 @@ def _upload_artifacts() -> int:
         return _fail(str(problem), paths=paths, code=_USER_CODE)
     _LOG.info("waiting for the training container to end")
     await_termination()
-    code = upload_artifacts(plan, paths=paths)
-    sys.stdout.flush()
-    # Without the interpreter's shutdown, which would wait for the threads of a transfer that hangs.
-    os._exit(code)
+    # The interpreter's shutdown would wait for the threads of a transfer that hangs.
+    _leave(upload_artifacts(plan, paths=paths))
 
 
 def _fetch_model() -> int:
