@@ -7,13 +7,14 @@ for others to come. What is known to take long goes to the model's thread, where
 import asyncio
 import functools
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.http.application import failure
+from sagebrush_server.http.groups import Key, grouped, key_of
 from sagebrush_server.http.messages import Answer, Ask, refusal
 from sagebrush_server.http.model_thread import ModelThread
 from sagebrush_server.http.prediction import answer_together
@@ -34,7 +35,6 @@ _THREAD_SECONDS: Final = 0.1
 _HAND_BACK_SECONDS: Final = 0.005
 
 Lane = deque["Exchange"]
-Key = tuple[object, object]
 
 
 class Dispatcher:
@@ -143,7 +143,10 @@ class Dispatcher:
         self.turn_began = time.monotonic()
         self.last_activity = self.loop.time()
         self._counts.invocations += len(pending)
-        for group in self._groups(pending):
+        groups, gone = grouped(pending)
+        for _ in range(gone):
+            self._counts.refuse("ClientGone")
+        for group in groups:
             served = group[0].ask.served  # type: ignore[union-attr]
             size = sum([len(exchange.body) for exchange in group])
             if served.responder is None and served.expected_seconds(size) <= _QUICK_SECONDS:
@@ -152,22 +155,6 @@ class Dispatcher:
                 self._queue(group)
             self._counts.request_bytes += size
         self._counts.handling_seconds += time.monotonic() - began
-
-    def _groups(self, pending: "list[Exchange]") -> "list[list[Exchange]]":
-        """Put together what asks one model with one decoder; the encoders may differ."""
-        groups: defaultdict[Ask, list[Exchange]] = defaultdict(list)
-        for exchange in pending:
-            if exchange.connection.lost:
-                self._counts.refuse("ClientGone")
-                abandon(exchange.ask)
-            else:
-                groups[exchange.ask].append(exchange)  # type: ignore[index]
-        if len(groups) < 2:
-            return list(groups.values())
-        merged: defaultdict[Key, list[Exchange]] = defaultdict(list)
-        for group in groups.values():
-            merged[_key(group[0])] += group
-        return list(merged.values())
 
     def _answer_here(self, group: "list[Exchange]", *, size: int, began: float) -> None:
         counts, number = self._counts, len(group)
@@ -212,7 +199,7 @@ class Dispatcher:
             self.loop.call_soon_threadsafe(self._deliver)
 
     def _queue(self, group: "list[Exchange]") -> None:
-        key = _key(group[0])
+        key = key_of(group[0])
         lane = self._lanes.setdefault(key, deque())
         for exchange in group:
             size = len(exchange.body)
@@ -314,10 +301,3 @@ class Dispatcher:
         task = asyncio.ensure_future(work, loop=self.loop)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _key(exchange: "Exchange") -> Key:
-    ask = exchange.ask
-    if ask is None:
-        raise TypeError("only what asks a model waits")
-    return ask.served, ask.decoder

@@ -7,11 +7,12 @@ got alone.
 import functools
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sagebrush_server.algorithms.model import Predictions, RowError, SparseRows
 from sagebrush_server.codecs.base import slices
 from sagebrush_server.codecs.errors import RequestError
+from sagebrush_server.codecs.rows import dense_rows
 from sagebrush_server.http.application import failure
 from sagebrush_server.http.messages import Answer, Ask, refusal
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from sagebrush_server.algorithms.model import Model
     from sagebrush_server.codecs.base import Decoder
     from sagebrush_server.http.exchange import Exchange
-
-_MOST_DENSE_BYTES: Final = 256 * 2**20
 
 
 def answer_together(exchanges: "Sequence[Exchange]") -> int:
@@ -110,7 +109,7 @@ def _decode(exchange: "Exchange") -> "NDArray[np.float64] | SparseRows | Answer"
     model, decoder = _parts(ask)
     try:
         rows = decoder.decode(exchange.body, feature_dim=model.feature_dim)
-        return dense(rows) if isinstance(rows, SparseRows) and not model.takes_sparse else rows
+        return dense_rows(rows) if isinstance(rows, SparseRows) and not model.takes_sparse else rows
     except RequestError as refused:
         return refusal(refused.status, message=str(refused), headers=ask.headers)
     except Exception:  # noqa: BLE001 – one request must not end the process; logged with its id
@@ -129,20 +128,6 @@ def _answer_one(exchange: "Exchange", *, rows: "NDArray[np.float64] | SparseRows
         exchange.answer = refusal(HTTPStatus.BAD_REQUEST, message=message, headers=ask.headers)
     except Exception:  # noqa: BLE001 – one request must not end the process; logged with its id
         exchange.answer = failure(exchange.about, headers=ask.headers)
-
-
-def dense(rows: SparseRows) -> "NDArray[np.float64]":
-    """Return the n×width array with every 0. Raises RequestError (413) where it would take over 256 MiB."""
-    import numpy as np
-
-    size = len(rows) * rows.width * 8
-    if size > _MOST_DENSE_BYTES:
-        raise RequestError(
-            413, message=f"{len(rows)} rows of {rows.width} values are too many for a dense model at once"
-        )
-    array = np.zeros((len(rows), rows.width))
-    array[np.repeat(np.arange(len(rows)), np.diff(rows.indptr)), rows.indices] = rows.values
-    return array
 
 
 def _ask(exchange: "Exchange") -> Ask:

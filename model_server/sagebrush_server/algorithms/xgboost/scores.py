@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,15 @@ def scorer(booster: Any, *, margin: bool = False) -> Callable[[Rows], NDArray[np
     rounds = (0, 0) if best is None else (0, int(best) + 1)
     if json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == "gblinear":
         # It can't predict without a matrix of the library's own, and keeps no rounds apart.
-        return lambda rows: np.asarray(booster.predict(_matrix(rows), output_margin=margin, validate_features=False))
+        # The class is bound here, since the library's modules may be let go of after loading.
+        matrix = import_module("xgboost").DMatrix
+        return lambda rows: np.asarray(
+            booster.predict(matrix(_compressed(rows), nthread=1), output_margin=margin, validate_features=False)
+        )
     kind = "margin" if margin else "value"
     return lambda rows: np.asarray(
         booster.inplace_predict(_compressed(rows), iteration_range=rounds, predict_type=kind, validate_features=False)
     )
-
-
-def _matrix(rows: Rows) -> Any:
-    import xgboost
-
-    return xgboost.DMatrix(_compressed(rows), nthread=1)
 
 
 def _compressed(rows: Rows) -> Any:
