@@ -33,6 +33,8 @@ _QUICK_SECONDS: Final = 0.01
 _THREAD_SECONDS: Final = 0.1
 """How long a group in the model's thread should take at most, where it is more than one request."""
 _HAND_BACK_SECONDS: Final = 0.005
+_GATHER_SECONDS: Final = 0.002
+"""How long answers of the model's thread gather before they are written."""
 
 Lane = deque["Exchange"]
 
@@ -57,7 +59,7 @@ class Dispatcher:
         self._lanes: dict[Key, Lane] = {}
         self._lane_bytes = 0
         self._done: deque[Callable[[], None]] = deque()
-        self._delivering = False
+        self._delivering = self._looking = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -194,7 +196,10 @@ class Dispatcher:
     def later(self, work: Callable[[], None]) -> None:
         """Do `work` on the event loop; for the model's thread."""
         self._done.append(work)
-        if not self._delivering:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._done and not self._delivering:
             self._delivering = True
             self.loop.call_soon_threadsafe(self._deliver)
 
@@ -211,19 +216,31 @@ class Dispatcher:
                 lane.append(exchange)
         self.room = self._settings.max_waiting - sum(map(len, self._lanes.values()))
         self.thread.do(functools.partial(self._work, lane))
+        if not self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        """Write what has been answered meanwhile, and look again soon while requests wait for the thread."""
+        self._looking = bool(self._lanes)
+        self._deliver()
+        if self._looking:
+            self.loop.call_later(_GATHER_SECONDS, self._look)
 
     def _work(self, lane: Lane) -> None:
         until = time.monotonic() + _HAND_BACK_SECONDS
         while lane:
             group, refused = self._next_group(lane)
             if refused:
-                self.later(functools.partial(self._drop, refused))
+                self._done.append(functools.partial(self._drop, refused))
             if group:
                 self._work_at(group)
-            if time.monotonic() > until and lane:
-                # Streams and other models get their turn.
-                self.thread.do(functools.partial(self._work, lane))
-                return
+            if time.monotonic() > until:
+                break
+        # Once for all of them, since each waking makes the two threads fight for the interpreter.
+        self._wake()
+        if lane:
+            # Streams and other models get their turn.
+            self.thread.do(functools.partial(self._work, lane))
 
     def _next_group(self, lane: Lane) -> "tuple[list[Exchange], list[Exchange]]":
         """Take from the lane what is to be answered together, and what is too late to be answered at all."""
@@ -255,9 +272,9 @@ class Dispatcher:
             served.observe(seconds, size=size)
         self._counts.computing = 0
         if awaitable is not None:
-            self.later(functools.partial(self._await_reply, group[0], awaitable, start))
+            self._done.append(functools.partial(self._await_reply, group[0], awaitable, start))
         else:
-            self.later(functools.partial(self._answered, group, rows, start, seconds))
+            self._done.append(functools.partial(self._answered, group, rows, start, seconds))
 
     def _deliver(self) -> None:
         # Before the first look: what is added behind the last one then asks for another delivery.

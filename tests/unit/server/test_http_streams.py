@@ -9,6 +9,7 @@ import pytest
 
 from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.codecs.errors import RequestError
+from sagebrush_server.http import dispatcher
 from tests.unit.server.wire import connect, post, read_reply, wait_until
 
 
@@ -77,6 +78,36 @@ def test_code_must_never_run_twice_at_a_time(ask):
         with connection, connection.makefile("rb") as stream:
             assert read_reply(stream).status == 204
     assert most == [1, 1, 1]
+
+
+def test_answer_must_not_wait_for_what_is_slow_behind_it(ask, monkeypatch):
+    """What the code has answered is written while it is already at the next, which may take its time."""
+    began, first, go = threading.Event(), threading.Event(), threading.Event()
+
+    def respond(invocation):
+        if invocation.body == b"first":
+            began.set()
+            assert first.wait(10)
+        elif invocation.body == b"slow":
+            assert go.wait(10)
+        return Reply(invocation.body, "text/plain")
+
+    monkeypatch.setattr(dispatcher, "_HAND_BACK_SECONDS", 60.0)
+    running = ask(respond)
+    bodies = (b"first", b"quick", b"slow")
+    connections = [connect(running.port) for _ in bodies]
+    connections[0].sendall(post(bodies[0]))
+    assert began.wait(10)
+    for number, (connection, body) in enumerate(zip(connections[1:], bodies[1:], strict=True), start=1):
+        connection.sendall(post(body))
+        wait_until(lambda number=number: running.server.dispatcher.waiting == number, about="the next one waits")
+    first.set()
+    for connection, body in zip(connections[:-1], bodies[:-1], strict=True):
+        with connection, connection.makefile("rb") as stream:
+            assert read_reply(stream).body == body
+    go.set()
+    with connections[-1] as connection, connection.makefile("rb") as stream:
+        assert read_reply(stream).body == b"slow"
 
 
 def test_awaited_replies_must_be_awaited_together(ask):
