@@ -12,7 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.model_server import report
-from benchmarks.model_server.environments import InstallError, installed_version
+from benchmarks.model_server.environments import InstallError, compile_ours, installed_version
 from benchmarks.model_server.figures import Figures, judge, lines, misconduct, summarise
 from benchmarks.model_server.generator import LoadError, open_files_needed, raise_open_files
 from benchmarks.model_server.options import Options, parse
@@ -43,6 +43,7 @@ def main() -> int:
     except (DevclusterError, LoadError) as error:
         say(f"FAILED: {error}")
         return 1
+    compile_ours()
     with step("training the models and making the requests"):
         workload = Workload(folder / "models")
         described = workload.describe()

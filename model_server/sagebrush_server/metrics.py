@@ -40,26 +40,42 @@ class RequestCollector(Collector):
         yield from self._gauges()
         for name, about, histograms in (
             (
-                "request_duration_seconds",
+                "sagebrush_request_duration_seconds",
                 "Arrival to last byte handed to the kernel.",
                 [c.duration for c in self._counts],
             ),
-            ("queue_seconds", "Arrival to the beginning of the prediction.", [c.queue_seconds for c in self._counts]),
-            ("inference_seconds", "Decoding, prediction and encoding.", [c.inference_seconds for c in self._counts]),
-            ("batch_requests", "Requests predicted together.", [c.batch_requests for c in self._counts]),
-            ("batch_rows", "Rows predicted together.", [c.batch_rows for c in self._counts]),
+            (
+                "sagebrush_queue_seconds",
+                "Arrival to the beginning of the prediction.",
+                [c.queue_seconds for c in self._counts],
+            ),
+            (
+                "sagebrush_inference_seconds",
+                "Decoding, prediction and encoding.",
+                [c.inference_seconds for c in self._counts],
+            ),
+            ("sagebrush_batch_requests", "Requests predicted together.", [c.batch_requests for c in self._counts]),
+            ("sagebrush_batch_rows", "Rows predicted together.", [c.batch_rows for c in self._counts]),
         ):
             yield self._histogram(name, about, histograms=histograms)
 
     def _counters(self) -> Iterator[Metric]:
         counts = self._counts
         for name, about, value in (
-            ("invocations", "Requests that arrived, answered or refused.", sum(c.invocations for c in counts)),
-            ("busy_seconds", "Seconds at work, summed over the workers.", sum(c.busy_seconds for c in counts)),
-            ("request_bytes", "Bytes of requests' bodies.", sum(c.request_bytes for c in counts)),
-            ("response_bytes", "Bytes of answers' bodies.", sum(c.response_bytes for c in counts)),
+            (
+                "sagebrush_invocations",
+                "Requests that arrived, answered or refused.",
+                sum(c.invocations for c in counts),
+            ),
+            (
+                "sagebrush_busy_seconds",
+                "Seconds at work, summed over the workers.",
+                sum(c.busy_seconds for c in counts),
+            ),
+            ("sagebrush_request_bytes", "Bytes of requests' bodies.", sum(c.request_bytes for c in counts)),
+            ("sagebrush_response_bytes", "Bytes of answers' bodies.", sum(c.response_bytes for c in counts)),
         ):
-            family = CounterMetricFamily(f"sagebrush_{name}", about, labels=_LABELS)
+            family = CounterMetricFamily(name, about, labels=_LABELS)
             family.add_metric(self._labels, value)
             yield family
         codes = dict.fromkeys(_SHOWN_FROM_THE_START, 0.0)
@@ -85,22 +101,26 @@ class RequestCollector(Collector):
     def _gauges(self) -> Iterator[Metric]:
         counts = self._counts
         for name, about, value in (
-            ("requests_waiting", "Requests that arrived and are not begun.", sum(c.waiting for c in counts)),
-            ("queue_depth", "Requests that wait in the process.", sum(c.queued for c in counts)),
+            ("sagebrush_requests_waiting", "Requests that arrived and are not begun.", sum(c.waiting for c in counts)),
+            ("sagebrush_queue_depth", "Requests that wait in the process.", sum(c.queued for c in counts)),
             (
-                "requests_in_flight",
+                "sagebrush_requests_in_flight",
                 "Requests being received or answered.",
                 sum(c.in_flight + c.computing for c in counts),
             ),
-            ("workers", "Requests that are worked on at the same time.", len(counts)),
-            ("model_load_seconds", "Seconds the model took to load.", max(c.model_load_seconds for c in counts)),
+            ("sagebrush_workers", "Requests that are worked on at the same time.", len(counts)),
+            (
+                "sagebrush_model_load_seconds",
+                "Seconds the model took to load.",
+                max(c.model_load_seconds for c in counts),
+            ),
         ):
-            gauge = GaugeMetricFamily(f"sagebrush_{name}", about, labels=_LABELS)
+            gauge = GaugeMetricFamily(name, about, labels=_LABELS)
             gauge.add_metric(self._labels, value)
             yield gauge
 
     def _histogram(self, name: str, about: str, *, histograms: Sequence[Histogram]) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(f"sagebrush_{name}", about, labels=_LABELS)
+        family = HistogramMetricFamily(name, about, labels=_LABELS)
         bounds = [*(str(float(bound)) for bound in histograms[0].bounds), "+Inf"]
         total, buckets = 0.0, []
         for bound, numbers in zip(bounds, zip(*(h.buckets for h in histograms), strict=True), strict=True):
