@@ -33,7 +33,7 @@ _QUICK_SECONDS: Final = 0.01
 _THREAD_SECONDS: Final = 0.1
 """How long a group in the model's thread should take at most, where it is more than one request."""
 _HAND_BACK_SECONDS: Final = 0.005
-_GATHER_SECONDS: Final = 0.002
+_GATHER_SECONDS: Final = 0.005
 """How long answers of the model's thread gather before they are written."""
 
 Lane = deque["Exchange"]

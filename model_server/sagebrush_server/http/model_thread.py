@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 _LOG = logging.getLogger(__name__)
-_SWITCH_SECONDS: Final = 0.0005
+_SWITCH_SECONDS: Final = 0.002
 
 
 class ModelThread:
