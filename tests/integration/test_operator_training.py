@@ -285,7 +285,7 @@ def test_several_instances_must_find_each_other(kube: Kube, namespace: str, kube
     """An Indexed Job with a headless Service whose EndpointSlice names the pods algo-1 and algo-2."""
     kube.apply(training_job("job", namespace, instanceCount=2))
     assert kube.wait("Job", namespace, "job")["spec"]["completionMode"] == "Indexed"
-    assert kube.wait("Service", namespace, "job")["spec"]["clusterIP"] == "None"
+    assert kube.wait("Service", namespace, "job-hosts")["spec"]["clusterIP"] == "None"
     pods = kube.wait_pods(namespace, PODS, 2)
     for number, pod in enumerate(pods, start=1):
         kubelet.report(
@@ -295,7 +295,7 @@ def test_several_instances_must_find_each_other(kube: Kube, namespace: str, kube
             podIP=f"10.0.0.{number}",
             init=[running("fetch", ready=False)],
         )
-    body = kube.wait("EndpointSlice", namespace, "job", lambda body: len(body.get("endpoints") or []) == 2)
+    body = kube.wait("EndpointSlice", namespace, "job-hosts", lambda body: len(body.get("endpoints") or []) == 2)
     assert [each["hostname"] for each in body["endpoints"]] == ["algo-1", "algo-2"]
     for pod in pods:
         kubelet.completed(

@@ -97,7 +97,7 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
     async def _observe(
         self, key: Key, meta: Meta, spec: TrainingJobSpec, status: TrainingJobStatus, *, now: datetime
     ) -> training_phase.Observed:
-        name = naming.job_name(meta.name)
+        name, hosts = naming.job_name(meta.name), naming.hosts_name(meta.name)
         several = spec.instance_count > 1
         patterns_of(spec)  # refused before anything runs
         job = await self._child("Job", namespace=meta.namespace, name=name)
@@ -108,8 +108,10 @@ class ClusterTrainingJobs(_ClusterKind[TrainingJobSpec, TrainingJobStatus]):
         pods_now = tuple(pod for pod in found if job and owned_by(pod, job["metadata"]["uid"]))
         return training_phase.Observed(
             job=job,
-            service=await self._child("Service", namespace=meta.namespace, name=name) if several else None,
-            endpoint_slice=await self._child("EndpointSlice", namespace=meta.namespace, name=name) if several else None,
+            service=await self._child("Service", namespace=meta.namespace, name=hosts) if several else None,
+            endpoint_slice=await self._child("EndpointSlice", namespace=meta.namespace, name=hosts)
+            if several
+            else None,
             pods=pods_now,
             metrics=tuple(status.metrics) or await self._metrics(spec, pods_now, now=now),
             leftovers=any(pod not in pods_now and not pods.is_over(pod) for pod in found),

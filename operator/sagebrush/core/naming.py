@@ -32,6 +32,11 @@ def job_name(training_job: str) -> str:
     return f"{training_job[: _JOB_NAME_LIMIT - 9].rstrip('-')}-{content_hash(training_job, length=8)}"
 
 
+def hosts_name(training_job: str) -> str:
+    """Name of the Service of a TrainingJob's hosts, another than that of an endpoint which is called like the job."""
+    return f"{job_name(training_job)}-hosts"
+
+
 def host_name(index: int) -> str:
     """SageMaker's name of the training host with this index (from 0): algo-1, algo-2 and so on."""
     return f"algo-{index + 1}"

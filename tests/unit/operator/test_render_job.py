@@ -194,7 +194,7 @@ def test_several_instances_must_be_an_indexed_job() -> None:
     """Hosts algo-1 … algo-n, found by name, each told who it is by the file that fetch writes."""
     made = rendered(instanceCount=3)
     assert ("Indexed", 3, 3) == tuple(made["spec"][key] for key in ("completionMode", "completions", "parallelism"))
-    assert ["kdd.demo.svc.cluster.local"] == made["spec"]["template"]["spec"]["dnsConfig"]["searches"]
+    assert ["kdd-hosts.demo.svc.cluster.local"] == made["spec"]["template"]["spec"]["dnsConfig"]["searches"]
     found = env(parts(made)["train"])
     assert '["algo-1","algo-2","algo-3"]' == found["SM_HOSTS"]
     assert {"volumeName": "ml", "path": "env/host.env", "key": "SM_CURRENT_HOST"} == found["SM_CURRENT_HOST"][
@@ -210,7 +210,7 @@ def test_endpoint_slice_must_name_the_hosts() -> None:
     assert [("algo-1", ["10.0.0.1"]), ("algo-2", ["10.0.0.2"])] == [
         (e["hostname"], e["addresses"]) for e in made["endpoints"]
     ]
-    assert "kdd" == made["metadata"]["labels"]["kubernetes.io/service-name"]
+    assert "kdd-hosts" == made["metadata"]["labels"]["kubernetes.io/service-name"]
     six = job.render_endpoint_slice(META, {0: "fd00::1"})
     assert ("IPv4", "IPv6") == (made["addressType"], six["addressType"])
     assert "IPv6" == job.render_endpoint_slice(META, {}, existing=six)["addressType"]

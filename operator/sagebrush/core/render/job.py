@@ -125,7 +125,9 @@ def render(meta: Meta, spec: TrainingJobSpec, *, agent_image: str, pull_policy: 
         "spec": _pod_spec(meta, spec, agent_image=agent_image, pull_policy=pull_policy),
     }
     if several:
-        template["spec"]["dnsConfig"] = {"searches": [f"{name}.{meta.namespace}.svc.{cluster_domain}"]}
+        template["spec"]["dnsConfig"] = {
+            "searches": [f"{naming.hosts_name(meta.name)}.{meta.namespace}.svc.{cluster_domain}"]
+        }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -232,14 +234,14 @@ def render_service(meta: Meta) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": naming.child_metadata(KIND, meta, name=naming.job_name(meta.name)),
+        "metadata": naming.child_metadata(KIND, meta, name=naming.hosts_name(meta.name)),
         "spec": {"clusterIP": "None", "ports": [{"name": "any", "port": 1, "protocol": "TCP"}]},
     }
 
 
 def render_endpoint_slice(meta: Meta, addresses: Mapping[int, str], *, existing: Manifest | None = None) -> Manifest:
     """The DNS names of the hosts whose pods have an address, by index. An *existing* slice's address type can't change."""
-    name = naming.job_name(meta.name)
+    name = naming.hosts_name(meta.name)
     metadata = naming.child_metadata(KIND, meta, name=name)
     metadata["labels"]["kubernetes.io/service-name"] = name
     metadata["labels"]["endpointslice.kubernetes.io/managed-by"] = "sagebrush.dev"
