@@ -12,7 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.model_server import report
-from benchmarks.model_server.environments import InstallError, compile_ours, installed_version
+from benchmarks.model_server.environments import InstallError, installed_version, python_version
 from benchmarks.model_server.figures import Figures, judge, lines, misconduct, summarise
 from benchmarks.model_server.generator import LoadError, open_files_needed, raise_open_files
 from benchmarks.model_server.options import Options, parse
@@ -43,7 +43,6 @@ def main() -> int:
     except (DevclusterError, LoadError) as error:
         say(f"FAILED: {error}")
         return 1
-    compile_ours()
     with step("training the models and making the requests"):
         workload = Workload(folder / "models")
         described = workload.describe()
@@ -132,7 +131,7 @@ def _document(
 
 
 def _versions(options: Options) -> dict[str, str]:
-    found = {"scikit-learn": version("scikit-learn"), "numpy": version("numpy"), "Python": sys.version.split()[0]}
+    found = {"scikit-learn": version("scikit-learn"), "numpy": version("numpy"), "Python": python_version()}
     for key in options.servers:
         server = SERVERS[key]
         found |= {package: installed_version(server.environment, package) for package in server.versions}

@@ -1,7 +1,6 @@
 """One start of one server, and everything that is measured on it."""
 
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.model_server import generator, wires
-from benchmarks.model_server.environments import environment
+from benchmarks.model_server.environments import environment, our_environment
 from benchmarks.model_server.generator import Load, Loaded, write_exchanges
 from benchmarks.model_server.options import Options
 from benchmarks.model_server.payloads import PAYLOADS, Payload
@@ -67,7 +66,7 @@ class Round:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             folder.chmod(0o755)  # nginx's workers are another user
             port, *others = free_ports(3)
-            programs = environment(server.environment) / "bin" if server.environment else Path(sys.executable).parent
+            programs = (environment(server.environment) if server.environment else our_environment()) / "bin"
             place = Place(
                 port=port,
                 other_ports=(others[0], others[1]),
