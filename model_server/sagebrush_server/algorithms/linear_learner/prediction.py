@@ -1,5 +1,6 @@
 """Serving a linear model: one matrix product, with the normalisation folded into weights and bias."""
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ class LinearPredictor:
     def __init__(self, model: LinearModel) -> None:
         model.check()
         self._description = model
+        self._link = model.link
         weights = np.array(model.weights) / np.array(model.scale)
         bias = np.array(model.bias) - weights @ np.array(model.offset)
         # Column-wise, so that n×d @ d×k needs no transposition per request.
@@ -46,23 +48,29 @@ class LinearPredictor:
 
     def scores(self, rows: NDArray[np.float64] | SparseRows) -> NDArray[np.float64]:
         """Return n×k scores of n×d rows, which may be infinite or NaN where values are too large."""
+        return self._score(rows)[0]
+
+    def _score(self, rows: NDArray[np.float64] | SparseRows) -> tuple[NDArray[np.float64], bool]:
+        """Return the scores, and whether they are known to be finite without a look at each."""
         with np.errstate(over="ignore", invalid="ignore"):
             product = _multiply(rows, self._weights) if isinstance(rows, SparseRows) else rows @ self._weights
             outputs = product + self._bias
-            if self._description.link == "logistic":
+            # Where one is not finite, the sum is not either.
+            finite = math.isfinite(outputs.sum())
+            if self._link == "logistic":
                 # exp(-output) overflows to infinity for a very sure 0, which gives exactly 0.
-                outputs = np.where(np.isfinite(outputs), 1.0 / (1.0 + np.exp(-outputs)), outputs)
-            elif self._description.link == "softmax":
+                likely = 1.0 / (1.0 + np.exp(-outputs))
+                outputs = likely if finite else np.where(np.isfinite(outputs), likely, outputs)
+            elif self._link == "softmax":
                 outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
                 outputs /= outputs.sum(axis=1, keepdims=True)
-        return np.asarray(outputs)
+        return outputs, finite
 
     def predict(self, rows: NDArray[np.float64] | SparseRows) -> Predictions:
         """Score n×feature_dim values: `score`, and `predicted_label` for classifiers. Raises RowError."""
-        scores = self.scores(rows)
-        finite = np.isfinite(scores)
-        if not finite.all():
-            row = int(np.argwhere(~finite)[0][0])
+        scores, finite = self._score(rows)
+        if not finite and not (each := np.isfinite(scores)).all():
+            row = int(np.argwhere(~each)[0][0])
             raise RowError("the values are too large for the model to score", row=row)
         if self._description.predictor_type == "regressor":
             return Predictions({"score": scores[:, 0]})
