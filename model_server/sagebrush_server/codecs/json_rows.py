@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.codecs.fast_rows import TOGETHER_LIMIT, read_rows
+from sagebrush_server.codecs.fast_rows import gains_together, read_rows
 from sagebrush_server.codecs.json_documents import read_document, read_lines
 
 _Read = Callable[..., NDArray[np.float64] | SparseRows]
@@ -65,7 +65,7 @@ class JsonDecoder:
         # JSON has no zero byte outside of strings, so that no body can pretend to end where it doesn't.
         text = b"\0".join(bodies)
         before, after = wrapping.before, wrapping.after
-        if len(text) > TOGETHER_LIMIT or not text.startswith(before) or not text.endswith(after):
+        if not gains_together(len(text), bodies=len(bodies)) or not text.startswith(before) or not text.endswith(after):
             return None
         text = text[len(before) : len(text) - len(after)]
         rows = read_rows(text, joint=after + b"\0" + before, width=feature_dim, without=self.without)
