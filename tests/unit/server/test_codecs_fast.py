@@ -214,3 +214,15 @@ def test_many_rows_of_json_must_go_the_fast_way(monkeypatch):
         assert decoder.decode(body, feature_dim=2).tolist() == [[number + row + 0.5, 2] for row in range(50)]
     assert len(seen) == 2
     assert max(map(len, seen)) < 200
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "together"), [(130, 64, True), (13_000, 1, True), (13_000, 2, False), (300_000, 1, False)]
+)
+def test_bodies_must_be_read_together_only_where_they_are_small(size, number, together):
+    """The parser is slower at several large bodies together than at one after the other; the answers are the same."""
+    row = b",".join([b"0.25"] * 25)
+    body = b"\n".join([row] * max(1, size // 126))
+    found = CsvDecoder().decode_together([body] * number, feature_dim=25)
+    assert (found is not None) == together
+    assert len(CsvDecoder().decode(body, feature_dim=25)) == max(1, size // 126)
