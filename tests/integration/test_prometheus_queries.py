@@ -183,10 +183,11 @@ async def test_queries_must_show_a_saturated_server_as_it_is(
                     await metrics.pods.read_all(session)
                     waiting = metrics.pods.load(KEY, ready_pods={"kdd-1": None}).waiting or 0.0
             assert waiting <= 4
+        # 1,200 a minute are true, 2,400 would be counted twice; a late scrape of a few seconds' window moves it by a twentieth.
         assert found.short.requests_per_minute is not None
-        assert found.short.requests_per_minute < 1250
+        assert found.short.requests_per_minute < 1500
         assert found.value is not None
-        assert found.value < 1250
+        assert found.value < 1500
         assert found.busy is not None
         assert found.busy <= 1
         assert metrics.scrape_seconds("shop", "kdd", "AllTraffic") == pytest.approx(1, abs=0.3)
@@ -196,7 +197,7 @@ async def test_queries_must_show_a_saturated_server_as_it_is(
     known = history.rates[~np.isnan(history.rates)]
     assert history.rates.shape == (14 * 86_400 / 5,)
     assert 1 <= len(known) < 100  # not scraped before this test, and so unknown
-    assert known.max() < 25
+    assert known.max() < 30
 
 
 async def test_refusals_must_show_from_the_first_on(prometheus: str, server: RunningServer) -> None:
