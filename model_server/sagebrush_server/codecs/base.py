@@ -25,7 +25,7 @@ class Decoder(Protocol):
         ...
 
     def decode_together(
-        self, bodies: Sequence[bytes], *, feature_dim: int
+        self, bodies: list[bytes], *, feature_dim: int
     ) -> "tuple[NDArray[np.float64], Sequence[int]] | None":
         """Return the rows of all bodies in one array, and how many each has.
 
@@ -58,7 +58,7 @@ class OneByOne:
         """See `Decoder`."""
         return self.read(body, feature_dim=feature_dim)
 
-    def decode_together(self, bodies: Sequence[bytes], *, feature_dim: int) -> None:
+    def decode_together(self, bodies: list[bytes], *, feature_dim: int) -> None:
         """See `Decoder`."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagebrush_server.codecs.errors import RequestError, bad_data
-from sagebrush_server.codecs.fast_rows import gains_together, read_rows
+from sagebrush_server.codecs.number_rows import read_rows
 from sagebrush_server.codecs.rows import NUMBER, refuse_unless_finite, shown, wrong_width
 
 _CELL: Final = rb"[ \t]*+" + NUMBER + rb"[ \t]*+"
@@ -24,33 +24,19 @@ class CsvDecoder:
 
     def decode(self, body: bytes, *, feature_dim: int | None) -> NDArray[np.float64]:
         """Return n×`feature_dim` values. Raises RequestError (400) naming row and column of what isn't a finite number."""
-        text = _without_last_end(body)
-        end = text.find(b"\n")
-        first = text.count(b",", 0, end if end >= 0 else len(text)) + 1
+        end = body.find(b"\n")
+        first = body.count(b",", 0, end if end >= 0 else len(body)) + 1
         width = feature_dim or first
-        rows = read_rows(text, joint=b"\n", width=width, without=b"\r") if first == width else None
-        return _read_slowly(text, width=width, feature_dim=feature_dim) if rows is None else rows
+        if read := read_rows([body], width=width, joint=b"\n", lines=True):
+            return read[0]
+        text = (body.replace(b"\r\n", b"\n") if b"\r" in body else body).removesuffix(b"\n")
+        return _read_slowly(text, width=width, feature_dim=feature_dim)
 
     def decode_together(
-        self, bodies: Sequence[bytes], *, feature_dim: int
+        self, bodies: list[bytes], *, feature_dim: int
     ) -> tuple[NDArray[np.float64], Sequence[int]] | None:
         """See `Decoder`."""
-        texts = [_without_last_end(body) for body in bodies]
-        text = b"\n".join(texts)
-        if not gains_together(len(text), bodies=len(bodies)):
-            return None
-        rows = read_rows(text, joint=b"\n", width=feature_dim, without=b"\r")
-        if rows is None:
-            return None
-        if len(rows) == len(bodies):
-            # None of them is empty, or the reader had said no: one row each.
-            return rows, [1] * len(rows)
-        return rows, [text.count(b"\n") + 1 for text in texts]
-
-
-def _without_last_end(body: bytes) -> bytes:
-    # To look for one byte is much faster than for two.
-    return (body.replace(b"\r\n", b"\n") if b"\r" in body else body).removesuffix(b"\n")
+        return read_rows(bodies, width=feature_dim, joint=b"\n", lines=True)
 
 
 def _read_slowly(text: bytes, *, width: int, feature_dim: int | None) -> NDArray[np.float64]:

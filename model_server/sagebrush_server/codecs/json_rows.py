@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sagebrush_server.algorithms.model import SparseRows
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.codecs.fast_rows import gains_together, read_rows
 from sagebrush_server.codecs.json_documents import read_document, read_lines
+from sagebrush_server.codecs.number_rows import read_rows
 
 _Read = Callable[..., NDArray[np.float64] | SparseRows]
 _LONGEST_WRAPPING: Final = 256
@@ -41,41 +41,28 @@ class JsonDecoder:
 
     media_type: str
     read: _Read
-    without: bytes
-    """White space that JSON has and this format hasn't within a row."""
+    white: bytes
+    """The white space that may stand in a row."""
 
     def decode(self, body: bytes, *, feature_dim: int | None) -> NDArray[np.float64] | SparseRows:
         """Return the rows of a body. Raises RequestError (400) with row and column."""
-        wrapping = _wrapping_of(body)
-        if wrapping is not None and _holds_rows(wrapping, read=self.read):
-            text = body[len(wrapping.before) : len(body) - len(wrapping.after)]
-            width = feature_dim or text.partition(wrapping.between)[0].count(b",") + 1
-            rows = read_rows(text, joint=wrapping.between, width=width, without=self.without)
-            if rows is not None:
-                return rows
-        return self.read(body, feature_dim=feature_dim)
+        width = feature_dim or body[: body.find(b"]")].rpartition(b"[")[2].count(b",") + 1
+        read = self.decode_together([body], feature_dim=width)
+        return self.read(body, feature_dim=feature_dim) if read is None else read[0]
 
     def decode_together(
-        self, bodies: Sequence[bytes], *, feature_dim: int
+        self, bodies: list[bytes], *, feature_dim: int
     ) -> tuple[NDArray[np.float64], Sequence[int]] | None:
-        """See `Decoder`. Bodies of one row each, all in the same wrapping."""
+        """See `Decoder`. For bodies that all are in the same wrapping."""
         wrapping = _wrapping_of(bodies[0])
         if wrapping is None or not _holds_rows(wrapping, read=self.read):
             return None
-        # JSON has no zero byte outside of strings, so that no body can pretend to end where it doesn't.
-        text = b"\0".join(bodies)
-        before, after = wrapping.before, wrapping.after
-        if not gains_together(len(text), bodies=len(bodies)) or not text.startswith(before) or not text.endswith(after):
-            return None
-        text = text[len(before) : len(text) - len(after)]
-        rows = read_rows(text, joint=after + b"\0" + before, width=feature_dim, without=self.without)
-        if rows is None or len(rows) != len(bodies):
-            return None
-        return rows, [1] * len(rows)
+        before, between, after = wrapping
+        return read_rows(bodies, width=feature_dim, joint=between, before=before, after=after, white=self.white)
 
 
-JSON: Final = JsonDecoder("application/json", read_document, without=b"[")
-JSON_LINES: Final = JsonDecoder("application/jsonlines", read_lines, without=b"\n")
+JSON: Final = JsonDecoder("application/json", read_document, white=b" \t\r\n")
+JSON_LINES: Final = JsonDecoder("application/jsonlines", read_lines, white=b" \t\r")
 
 
 def _wrapping_of(body: bytes) -> _Wrapping | None:

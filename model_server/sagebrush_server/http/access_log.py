@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import orjson
 
 if TYPE_CHECKING:
-    from sagebrush_server.http.exchange import Exchange
+    from sagebrush_server.http.quick import Exchange
 
 
 class AccessLog:

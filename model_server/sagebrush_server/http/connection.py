@@ -7,12 +7,11 @@ answer there is to give, so that a pipelining client loses nothing that it had a
 import asyncio
 import random
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-from sagebrush_server.http.exchange import Exchange
-from sagebrush_server.http.heads import END, Head
+from sagebrush_server.http.heads import Head
 from sagebrush_server.http.messages import CONTINUE, Answer, Request
+from sagebrush_server.http.quick import Exchange, QuickConnection
 from sagebrush_server.http.reader import RequestReader
 
 if TYPE_CHECKING:
@@ -27,30 +26,26 @@ _HALF_CLOSE_SECONDS: Final = 0.5
 """A client that ends its side this soon after its request wants the answer; one that does so later has given up."""
 
 
-class Connection(asyncio.Protocol):
-    """Transport callbacks of one connection, and the order of its answers. Lives on the event loop only."""
+class Connection(QuickConnection):
+    """Transport callbacks of one connection (of `asyncio.Protocol`), and the order of its answers. On the event loop only."""
 
     def __init__(self, server: "Server") -> None:
+        super().__init__(known=server.application.heads.known, arrivals=server.dispatcher.arrivals)
         self._server = server
         self._loop = server.loop
         self._dispatcher = server.dispatcher
-        self._known = server.application.heads.known
         self._reader = RequestReader(self, server=server)
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.file_number = -1
-        self._exchanges: deque[Exchange] = deque()
         self._unsent: list[float] = []
         self._linger: asyncio.TimerHandle | None = None
-        self._finished = self.lost = False
+        self._finished = False
         self._held_back = self._half_closed = False
-        self._paused_since: float | None = None
         # The loop's clock, which stands still within a turn, is enough for time-outs; durations take a finer one.
         self._quiet_since = self._loop.time()
         age = server.settings.connection_max_age
         spread = random.uniform(1 - _MAX_AGE_SPREAD, 1 + _MAX_AGE_SPREAD)  # noqa: S311 – spreads load, guards nothing
         self._expires = 0.0 if server.draining else self._quiet_since + age * spread
         self._access_log = server.access_log
-        # Until then an answer may be written without a look at anything else.
         self._carefree_until = self._expires if self._access_log is None else 0.0
 
     # --- transport ---
@@ -61,37 +56,19 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
         self.file_number = self._transport.get_extra_info("socket").fileno()
         self._server.connections.add(self)
-        self._dispatcher.alone = len(self._server.connections) == 1
+        self._arrivals.alone = len(self._server.connections) == 1
 
-    def data_received(self, data: bytes) -> None:
-        reader = self._reader
-        if reader.message_since is None and not reader.stopped:
-            # The quick way, for heads that the parser has read before: see heads.py.
-            start, size = 0, len(data)
-            dispatcher = self._dispatcher
-            while (end := data.find(END, start) + 4) > 3:
-                head = self._known.get(data[start:end])
-                if head is None or (stop := end + head.length) > size or len(dispatcher.pending) >= dispatcher.room:
-                    break
-                pending = dispatcher.pending or dispatcher.begin_turn()
-                exchange = Exchange(self, head, head.ask, data[end:stop], dispatcher.turn_began)
-                self._exchanges.append(exchange)
-                pending.append(exchange)
-                if stop == size:
-                    if dispatcher.alone:
-                        dispatcher.turn()
-                    return
-                start = stop
-            if start:
-                data = data[start:]
+    def read_on(self, data: bytes) -> None:
+        """Take what is not known."""
         if self._finished:
             return
+        reader = self._reader
         reader.feed(data)
+        self._between = reader.message_since is None and not reader.stopped
         if len(self._exchanges) > _MOST_PIPELINED and not self._held_back:
             self._held_back = True
             self._transport.pause_reading()
-        if self._dispatcher.alone and self._dispatcher.pending:
-            self._dispatcher.turn()
+        self._arrivals.answer_now()
         self.flush()
 
     def eof_received(self) -> bool:
@@ -101,7 +78,7 @@ class Connection(asyncio.Protocol):
             self._let_go()
             return False
         self._half_closed = True
-        self._reader.stop()
+        self._stop_reading()
         self.needs_care()
         return True
 
@@ -125,18 +102,23 @@ class Connection(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         self._server.connections.discard(self)
-        self._dispatcher.alone = len(self._server.connections) == 1
+        self._arrivals.alone = len(self._server.connections) == 1
 
     def _let_go(self) -> None:
         """Forget what was asked here: what has not begun will not be computed."""
         self.lost = True
         self._server.counts.in_flight -= len(self._unsent)
         self._unsent.clear()
-        self._reader.stop()
+        self._stop_reading()
         for exchange in self._exchanges:
             if exchange.stream is not None:
                 exchange.stream.cancel()
         self._exchanges.clear()
+
+    def _stop_reading(self) -> None:
+        """Take no further request: what follows can't be trusted or isn't wanted."""
+        self._between = False
+        self._reader.stop()
 
     # --- requests ---
 
@@ -156,7 +138,7 @@ class Connection(asyncio.Protocol):
     def invite(self) -> None:
         """Ask for the body of a request that expects it."""
         exchange = Exchange(self, None, None, b"", 0.0)
-        exchange.lead, exchange.payload = b"", CONTINUE
+        exchange.bare, exchange.payload = True, CONTINUE
         self._exchanges.append(exchange)
 
     def needs_care(self) -> None:
@@ -169,19 +151,10 @@ class Connection(asyncio.Protocol):
 
     # --- answers ---
 
-    def give(self, exchange: Exchange, now: float) -> bool:
-        """Write the prediction of an exchange if it is its turn, and say whether the kernel has all of it."""
-        if len(self._exchanges) == 1 and now < self._carefree_until and exchange.lead is not None:
-            self._exchanges.clear()
-            self._quiet_since = now
-            self._transport.write(b"%b%d\r\n\r\n%b" % (exchange.lead, len(exchange.payload), exchange.payload))
-            if self._paused_since is None:
-                return True
-            self._server.counts.responses.add(200)
-            self._keep_unsent([exchange])
-        else:
-            self.flush()
-        return False
+    def keep_unsent(self, exchange: Exchange) -> None:
+        """Account for a 200 of which the kernel does not have all bytes yet."""
+        self._server.counts.responses.add(200)
+        self._keep_unsent([exchange])
 
     def flush(self) -> None:
         """Write all answers that are there and whose turn it is, and end the connection where it is due."""
@@ -237,15 +210,17 @@ class Connection(asyncio.Protocol):
         return reader.stopped or (reader.message_since is None and self._loop.time() >= self._expires)
 
     def _bytes_of(self, exchange: Exchange, *, closing: bool) -> bytes:
-        if exchange.lead == b"":
+        if exchange.bare:
             return exchange.payload
         head = exchange.head
         keep = "keep-alive" if head is not None and head.http_1_0 else ""
         connection = "close" if closing else keep
-        answer = exchange.answer
-        if answer is None:
+        answer, lead = exchange.answer, exchange.lead
+        if lead is not None:
             line = f"\r\nConnection: {connection}".encode() if connection else b""
-            return b"%b%d%b\r\n\r\n%b" % (exchange.lead or b"", len(exchange.payload), line, exchange.payload)
+            return b"%b%d%b\r\n\r\n%b" % (lead.text, len(exchange.payload), line, exchange.payload)
+        if answer is None:
+            raise TypeError("there is no answer yet")
         return answer.to_bytes(connection=connection, with_body=head is None or head.method != "HEAD")
 
     def _account(self, written: list[Exchange]) -> None:
@@ -310,7 +285,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """Say that nothing more comes; the client's close, or the linger time, ends the connection."""
         self._finished = True
-        self._reader.stop()
+        self._stop_reading()
         if self._transport.is_closing():
             return
         if self._half_closed:

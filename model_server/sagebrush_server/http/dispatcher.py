@@ -18,13 +18,14 @@ from sagebrush_server.http.groups import Key, grouped, key_of
 from sagebrush_server.http.messages import Answer, Ask, refusal
 from sagebrush_server.http.model_thread import ModelThread
 from sagebrush_server.http.prediction import answer_together
+from sagebrush_server.http.quick import Arrivals, give_all
 from sagebrush_server.http.relay import Relay, abandon
 from sagebrush_server.http.responding import await_reply, respond
 
 if TYPE_CHECKING:
     from sagebrush_server.algorithms.responder import Reply
     from sagebrush_server.counts import RequestCounts
-    from sagebrush_server.http.exchange import Exchange
+    from sagebrush_server.http.quick import Exchange
     from sagebrush_server.http.settings import ServeSettings
 
 _MOST_TOGETHER: Final = 256
@@ -42,17 +43,13 @@ Lane = deque["Exchange"]
 class Dispatcher:
     """The queue of one process. Lives on the event loop; `_work*` and what it calls run in the model's thread.
 
-    `pending` is what this turn of the loop has read; `room` how much of it there may be; `alone` is whether there is one
-    connection only.
+    `arrivals` is what this turn of the loop has read.
     """
 
     def __init__(self, settings: "ServeSettings", *, counts: "RequestCounts", loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.thread = ModelThread()
-        self.pending: list[Exchange] = []
-        self.turn_began = 0.0
-        self.alone = False
-        self.room = settings.max_waiting
+        self.arrivals = Arrivals(turn=self.turn, room=settings.max_waiting, loop=loop)
         self.last_activity = loop.time()
         self._settings = settings
         self._counts = counts
@@ -65,20 +62,9 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """The number of requests that are read and not begun."""
-        return len(self.pending) + sum(map(len, list(self._lanes.values())))
+        return len(self.arrivals.pending) + sum(map(len, list(self._lanes.values())))
 
     # --- what comes in ---
-
-    def begin_turn(self) -> "list[Exchange]":
-        """Return the empty list for the first request of a turn, and see to it that it is answered.
-
-        Where there is one connection only, nobody else's request can come in this turn of the loop: then it is for the
-        caller to call `turn` when all that it has read is in the list.
-        """
-        self.turn_began = time.monotonic()
-        if not self.alone:
-            self.loop.call_soon(self.turn)
-        return self.pending
 
     def take(self, exchange: "Exchange", reply: Answer | Ask | Awaitable[Answer | Ask]) -> None:
         """Take what the application says a request gets."""
@@ -98,9 +84,7 @@ class Dispatcher:
                 if relay is not None:
                     relay.settle()
                 return
-            pending = self.pending or self.begin_turn()
-            exchange.queued = self.turn_began
-            pending.append(exchange)
+            self.arrivals.add(exchange)
         else:
             self._spawn(self._await(exchange, reply))
 
@@ -113,8 +97,7 @@ class Dispatcher:
             answer = failure(exchange.about)
         if not exchange.connection.lost:
             self.take(exchange, answer)
-            if self.alone and self.pending:
-                self.turn()
+            self.arrivals.answer_now()
             exchange.connection.flush()
         elif isinstance(answer, Ask):
             abandon(answer)
@@ -132,17 +115,12 @@ class Dispatcher:
     # --- a turn of the loop ---
 
     def turn(self) -> None:
-        """Answer what is pending, or hand it to the model's thread."""
-        pending = self.pending
-        if len(pending) > _MOST_TOGETHER:
-            # The rest waits for the next turn, so that reading and accepting get theirs.
-            self.pending = pending[_MOST_TOGETHER:]
-            del pending[_MOST_TOGETHER:]
-            self.loop.call_soon(self.turn)
-        else:
-            self.pending = []
-        began = self.turn_began
-        self.turn_began = time.monotonic()
+        """Answer what has arrived, or hand it to the model's thread."""
+        began = self.arrivals.began
+        pending = self.arrivals.take(_MOST_TOGETHER)
+        if not pending:
+            # Answered already: the last of the other connections has gone since the loop was asked for this turn.
+            return
         self.last_activity = self.loop.time()
         self._counts.invocations += len(pending)
         groups, gone = grouped(pending)
@@ -172,20 +150,16 @@ class Dispatcher:
 
     def _give(self, group: "list[Exchange]") -> None:
         """Write the answers. Those that were written the quick way are accounted for together."""
-        counts, loop_time, sent, size = self._counts, self.loop.time(), 0, 0
-        arrived = group[0].arrived
-        for exchange in group:
-            size += len(exchange.payload)
-            if exchange.connection.give(exchange, loop_time):
-                if exchange.arrived == arrived:
-                    sent += 1
-                else:
-                    counts.responses.add(200)
-                    counts.duration.observe(time.monotonic() - exchange.arrived)
+        counts = self._counts
+        size, sent, others = give_all(group, self.loop.time())
         counts.response_bytes += size
+        now = time.monotonic()
         if sent:
             counts.responses.add(200, times=sent)
-            counts.duration.observe(time.monotonic() - arrived, times=sent)
+            counts.duration.observe(now - group[0].arrived, times=sent)
+        for exchange in others:
+            counts.responses.add(200)
+            counts.duration.observe(now - exchange.arrived)
 
     # --- the model's thread ---
 
@@ -214,7 +188,7 @@ class Dispatcher:
             else:
                 self._lane_bytes += size
                 lane.append(exchange)
-        self.room = self._settings.max_waiting - sum(map(len, self._lanes.values()))
+        self.arrivals.room = self._settings.max_waiting - sum(map(len, self._lanes.values()))
         self.thread.do(functools.partial(self._work, lane))
         if not self._looking:
             self._look()
@@ -283,7 +257,7 @@ class Dispatcher:
             self._done.popleft()()
         for key in [key for key, lane in self._lanes.items() if not lane]:
             del self._lanes[key]
-        self.room = self._settings.max_waiting - sum(map(len, self._lanes.values()))
+        self.arrivals.room = self._settings.max_waiting - sum(map(len, self._lanes.values()))
 
     def _drop(self, refused: "list[Exchange]") -> None:
         for exchange in refused:

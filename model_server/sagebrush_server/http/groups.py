@@ -1,14 +1,14 @@
 """Which requests may be predicted together, and which nobody waits for any more."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sagebrush_server.http.quick import of_one_ask
 from sagebrush_server.http.relay import abandon
 
 if TYPE_CHECKING:
-    from sagebrush_server.http.exchange import Exchange
     from sagebrush_server.http.messages import Ask
+    from sagebrush_server.http.quick import Exchange
 
 Key = tuple[object, object]
 
@@ -21,8 +21,10 @@ def key_of(exchange: "Exchange") -> Key:
     return ask.served, ask.decoder
 
 
-def grouped(pending: "Sequence[Exchange]") -> "tuple[list[list[Exchange]], int]":
+def grouped(pending: "list[Exchange]") -> "tuple[list[list[Exchange]], int]":
     """Return the groups, each with its requests in the order in which they came, and how many clients had gone."""
+    if of_one_ask(pending):
+        return [pending], 0
     groups: defaultdict[Ask, list[Exchange]] = defaultdict(list)
     gone = 0
     for exchange in pending:

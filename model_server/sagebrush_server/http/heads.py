@@ -14,7 +14,6 @@ from sagebrush_server.http.messages import Ask
 _LONGEST: Final = 4096
 _MOST: Final = 1024
 _ASKING: Final = (b"/invocations", b"/infer", b"/invocations-response-stream", b"/invoke")
-END: Final = b"\r\n\r\n"
 
 
 class Head:

@@ -1,11 +1,14 @@
 """Requests as the parser leaves them, answers as the application gives them, and their bytes on the wire."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import orjson
+
+from sagebrush_server.http.quick import Lead
 
 if TYPE_CHECKING:
     from sagebrush_server.algorithms.responder import Invocation, Reply
@@ -81,6 +84,13 @@ class Ask:
     invocation: "Invocation | None" = None
     headers: tuple[tuple[str, str], ...] = ()
     then: "Callable[[Reply], Reply] | None" = None
+
+
+@functools.lru_cache(maxsize=256)
+def lead_of(content_type: str, headers: tuple[tuple[str, str], ...]) -> Lead:
+    """Return what a 200 begins with. Equal ones are one object."""
+    lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in headers), "Content-Length: "]
+    return Lead(("HTTP/1.1 200 OK\r\n" + "\r\n".join(lines)).encode("latin-1"))
 
 
 def as_reply(answer: Answer) -> "Reply":

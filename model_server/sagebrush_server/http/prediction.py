@@ -4,7 +4,6 @@ Whatever is doubtful goes one by one, so that each request gets the very answer,
 got alone.
 """
 
-import functools
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from sagebrush_server.codecs.base import slices
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.codecs.rows import dense_rows
 from sagebrush_server.http.application import failure
-from sagebrush_server.http.messages import Answer, Ask, refusal
+from sagebrush_server.http.messages import Answer, Ask, lead_of, refusal
+from sagebrush_server.http.quick import bodies_of, set_answers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from sagebrush_server.algorithms.model import Model
     from sagebrush_server.codecs.base import Decoder
-    from sagebrush_server.http.exchange import Exchange
+    from sagebrush_server.http.quick import Exchange
 
 
-def answer_together(exchanges: "Sequence[Exchange]") -> int:
+def answer_together(exchanges: "list[Exchange]") -> int:
     """Answer requests of one model of rows and one decoder. Returns the number of rows predicted. Never raises."""
     ask = _ask(exchanges[0])
     model, decoder = _parts(ask)
     if model.feature_dim is None:
         return _answer_each(exchanges, stack=False)
     try:
-        together = decoder.decode_together([exchange.body for exchange in exchanges], feature_dim=model.feature_dim)
+        together = decoder.decode_together(bodies_of(exchanges), feature_dim=model.feature_dim)
         if together is None:
             return _answer_each(exchanges, stack=True)
         rows, counts = together
@@ -42,22 +42,12 @@ def answer_together(exchanges: "Sequence[Exchange]") -> int:
     return len(rows)
 
 
-@functools.lru_cache(maxsize=256)
-def lead_of(content_type: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Return the head of a 200 up to the number behind `Content-Length: `."""
-    lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in headers), "Content-Length: "]
-    return ("HTTP/1.1 200 OK\r\n" + "\r\n".join(lines)).encode("latin-1")
-
-
-def _write(exchanges: "Sequence[Exchange]", *, predictions: Predictions, counts: Sequence[int]) -> None:
+def _write(exchanges: "list[Exchange]", *, predictions: Predictions, counts: Sequence[int]) -> None:
     ask = _ask(exchanges[0])
     encoder = ask.encoder
     if encoder is not None and all(exchange.ask is ask for exchange in exchanges):
         bodies = encoder.encode(predictions, counts=counts)
-        lead = lead_of(encoder.media_type, ask.headers)
-        for exchange, body in zip(exchanges, bodies, strict=True):
-            exchange.payload = body
-            exchange.lead = lead
+        set_answers(exchanges, lead_of(encoder.media_type, ask.headers), bodies)
         return
     parts = [predictions] if len(exchanges) == 1 else slices(predictions, counts=counts)
     written = []
@@ -72,7 +62,7 @@ def _write(exchanges: "Sequence[Exchange]", *, predictions: Predictions, counts:
         exchange.lead = lead
 
 
-def _answer_each(exchanges: "Sequence[Exchange]", *, stack: bool) -> int:
+def _answer_each(exchanges: "list[Exchange]", *, stack: bool) -> int:
     """Decode one by one; with `stack` predict together still what could be decoded."""
     ready = []
     for exchange in exchanges:

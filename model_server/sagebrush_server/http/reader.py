@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from sagebrush_server.http.heads import END, Head
+from sagebrush_server.http.heads import Head
 from sagebrush_server.http.messages import refusal
+from sagebrush_server.http.quick import END
 
 if TYPE_CHECKING:
     from sagebrush_server.http.connection import Connection

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, cast
 
 from sagebrush_server.algorithms.responder import Reply
 from sagebrush_server.http.application import failure
-from sagebrush_server.http.exchange import Exchange
 from sagebrush_server.http.messages import Ask, as_answer, as_reply, refusal
+from sagebrush_server.http.quick import Exchange
 from sagebrush_server.http.streams import Stream
 
 if TYPE_CHECKING:

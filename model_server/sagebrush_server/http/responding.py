@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final, cast
 from sagebrush_server.algorithms.responder import Invocation, Reply
 from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.http.application import failure
-from sagebrush_server.http.messages import Answer, refusal
-from sagebrush_server.http.prediction import lead_of
+from sagebrush_server.http.messages import Answer, lead_of, refusal
 from sagebrush_server.http.streams import Stream
 
 if TYPE_CHECKING:
-    from sagebrush_server.http.exchange import Exchange
+    from sagebrush_server.http.quick import Exchange
     from sagebrush_server.http.streams import Runner
 
 _OURS: Final = frozenset(("connection", "content-length", "content-type", "keep-alive", "transfer-encoding", "upgrade"))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from sagebrush_server.counts import RequestCounts
 from sagebrush_server.http.access_log import AccessLog
@@ -78,7 +78,7 @@ class Server:
             # The other workers serve meanwhile; who comes to this one's socket waits instead of being refused.
             await self._load(load)
         listener = await self.loop.create_server(
-            lambda: Connection(self),
+            lambda: cast("asyncio.Protocol", Connection(self)),
             **({"sock": listening} if listening else {"host": settings.bind_address, "port": settings.port}),
             backlog=settings.backlog,
         )

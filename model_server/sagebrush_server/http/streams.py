@@ -14,7 +14,7 @@ from sagebrush_server.http.messages import Answer
 
 if TYPE_CHECKING:
     from sagebrush_server.algorithms.responder import Reply
-    from sagebrush_server.http.exchange import Exchange
+    from sagebrush_server.http.quick import Exchange
 
 _LOG = logging.getLogger(__name__)
 _DRAW_BYTES: Final = 64 * 1024

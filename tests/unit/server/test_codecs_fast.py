@@ -4,6 +4,7 @@ import json
 import math
 import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from sagebrush_server.codecs.csv_rows import CsvDecoder
 from sagebrush_server.codecs.csv_rows import _read_slowly as read_csv_slowly
 from sagebrush_server.codecs.errors import RequestError
-from sagebrush_server.codecs.fast_rows import read_rows
 from sagebrush_server.codecs.json_rows import JSON, JSON_LINES
+from sagebrush_server.codecs.number_rows import read_rows
 
 CSV = CsvDecoder()
 SPELLING = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
@@ -33,6 +34,13 @@ strange = st.sampled_from(["", " ", "+1", ".5", "5.", "007", "nan", "inf", "true
 
 def bits(value):
     return struct.pack("<d", value)
+
+
+def is_plain(cell):
+    """Whether it is beyond doubt what a number is: not -0, not beyond what float64 has."""
+    value = float(cell)
+    is_zero = not any(digit in "123456789" for digit in re.split("[eE]", cell)[0])
+    return cell != "-0" and (is_zero or 1e-300 < abs(value) < math.inf)
 
 
 def verdict(decode):
@@ -58,10 +66,12 @@ def check_together(decoder, bodies, *, feature_dim):
 @settings(max_examples=80, deadline=None)
 def test_fast_reader_must_give_the_bits_of_float(cells):
     """Each value is float() of its text; what the reader can't say so of, it leaves to the slow one."""
-    rows = read_rows(",".join(cells).encode(), joint=b"\n", width=len(cells))
-    if rows is not None:
-        assert [bits(value) for value in rows[0].tolist()] == [bits(float(cell)) for cell in cells]
+    read = read_rows([",".join(cells).encode()], joint=b"\n", width=len(cells))
     expected = [float(cell) for cell in cells]
+    if read is None:
+        assert not all(map(is_plain, cells))
+    else:
+        assert [bits(value) for value in read[0][0].tolist()] == [bits(value) for value in expected]
     if all(map(math.isfinite, expected)):
         got = CSV.decode(",".join(cells).encode(), feature_dim=len(cells))
         assert [bits(value) for value in got[0].tolist()] == [bits(value) for value in expected]
@@ -208,7 +218,7 @@ def test_many_rows_of_json_must_go_the_fast_way(monkeypatch):
         seen.append(body)
         return JSON.read(body, feature_dim=feature_dim)
 
-    decoder = type(JSON)("application/json", read, b"[")
+    decoder = type(JSON)("application/json", read, JSON.white)
     for number in range(3):
         body = json.dumps({"instances": [{"features": [number + row + 0.5, 2]} for row in range(50)]}).encode()
         assert decoder.decode(body, feature_dim=2).tolist() == [[number + row + 0.5, 2] for row in range(50)]
@@ -216,13 +226,30 @@ def test_many_rows_of_json_must_go_the_fast_way(monkeypatch):
     assert max(map(len, seen)) < 200
 
 
-@pytest.mark.parametrize(
-    ("size", "number", "together"), [(130, 64, True), (13_000, 1, True), (13_000, 2, False), (300_000, 1, False)]
-)
-def test_bodies_must_be_read_together_only_where_they_are_small(size, number, together):
-    """The parser is slower at several large bodies together than at one after the other; the answers are the same."""
-    row = b",".join([b"0.25"] * 25)
-    body = b"\n".join([row] * max(1, size // 126))
-    found = CsvDecoder().decode_together([body] * number, feature_dim=25)
-    assert (found is not None) == together
-    assert len(CsvDecoder().decode(body, feature_dim=25)) == max(1, size // 126)
+def test_large_bodies_must_be_read_together():
+    """Several rows in each of several bodies, more than is read in one go without letting other threads run."""
+    rows = [[number + column / 8 for column in range(25)] for number in range(1500)]
+    body = "\n".join(",".join(map(str, row)) for row in rows).encode()
+    assert len(body) > 128 * 1024
+    read, counts = CSV.decode_together([body, b"1" + b",2" * 24, body + b"\r\n"], feature_dim=25)
+    assert counts == [1500, 1, 1500]
+    assert read.tolist() == [*rows, [1] + [2] * 24, *rows]
+
+
+def test_text_must_not_ask_for_more_memory_than_it_is_worth():
+    """A row of a million values needs as much text, or there is no such row."""
+    tracemalloc.start()
+    try:
+        assert read_rows([b"\n" * 100_000], joint=b"\n", width=1_000_000) is None
+        assert read_rows([b"1"], joint=b"\n", width=2**62) is None
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_must_have_a_width_and_an_end():
+    """What has neither is a mistake of the caller."""
+    with pytest.raises(ValueError, match="at least one value"):
+        read_rows([b"1"], joint=b"\n", width=0)
+    with pytest.raises(ValueError, match="a joint at least one byte"):
+        read_rows([b"1"], joint=b"", width=1)

@@ -11,6 +11,7 @@ from sagebrush_server.algorithms.linear_learner.prediction import LinearPredicto
 from sagebrush_server.codecs.base import OneByOne
 from sagebrush_server.codecs.csv_rows import CsvDecoder
 from sagebrush_server.http.prediction import answer_together
+from sagebrush_server.http.quick import Exchange
 from tests.unit.server.conftest import tiny_model
 from tests.unit.server.test_metrics import scrape
 from tests.unit.server.wire import connect, post, read_reply, wait_until
@@ -239,13 +240,9 @@ def test_quick_predictions_must_stay_on_the_loop(start_server):
     assert running.server.dispatcher.thread.busy_seconds() == 0
 
 
-class Exchange:
-    """As much of one as predicting takes."""
-
-    about = "a test"
-
-    def __init__(self, ask, body):
-        self.ask, self.body, self.lead, self.payload, self.answer = ask, body, None, b"", None
+def asking(ask, body):
+    """A request that has come to the point where the model is asked."""
+    return Exchange(None, None, ask, body, 0.0)
 
 
 class Together(OneByOne):
@@ -287,12 +284,12 @@ def test_requests_together_must_get_what_each_would_get_alone(kind):
     good = [ROW, b"0,3,9\n1,1,1", b"3,1,0\n", ROW]
     bad = [b"1,2", b"1e308,-1e308,0", b"x,1,2", b"nan,1,2"]
     for bodies, calls in ((good, 1), ([*good, *bad], None), (bad, None), ([ROW], 1)):
-        group = [Exchange(asks[number % 2], body) for number, body in enumerate(bodies)]
+        group = [asking(asks[number % 2], body) for number, body in enumerate(bodies)]
         model.calls = 0
         answer_together(group)
         assert calls is None or model.calls == calls
         for exchange in group:
-            alone = Exchange(exchange.ask, exchange.body)
+            alone = asking(exchange.ask, exchange.body)
             answer_together([alone])
             assert (exchange.lead, exchange.payload, exchange.answer) == (alone.lead, alone.payload, alone.answer)
             assert (exchange.lead is None) != (exchange.answer is None)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sagebrush_server.errors import ClientError
 from sagebrush_server.training.formats.base import Array, Block, Piece
-from sagebrush_server.training.formats.csv_rows import json_numbers
+from sagebrush_server.training.formats.csv_rows import listed_numbers
 from sagebrush_server.training.formats.lines import LineFormat, lines_of
 
 LARGEST_COLUMN: Final = 2**31 - 2
@@ -83,7 +83,7 @@ class LibsvmFormat(LineFormat):
 def _read_quickly(text: bytes) -> Block | None:
     """Return the rows of a piece in which every character is where it should be, else None."""
     body = text.rstrip() + b"\n"
-    numbers = json_numbers(body[:-1].replace(b" ", b",").replace(b":", b",").replace(b"\n", b","))
+    numbers = listed_numbers(body[:-1].replace(b" ", b",").replace(b":", b",").replace(b"\n", b","))
     if numbers is None:
         return None
     raw = np.frombuffer(body, dtype=np.uint8)

@@ -1,0 +1,211 @@
+"""The way that nearly all requests go, compiled; see quick.pyi for what everything is."""
+
+import time
+from collections import deque
+
+END = b"\r\n\r\n"
+cdef Py_ssize_t MOST_LENGTHS = 1024
+
+
+cdef class Lead:
+    cdef readonly bytes text
+    cdef dict _heads
+
+    def __init__(self, bytes text):
+        self.text = text
+        self._heads = {}
+
+    cpdef bytes head(self, Py_ssize_t length):
+        found = self._heads.get(length)
+        if found is None:
+            found = b"%b%d\r\n\r\n" % (self.text, length)
+            if len(self._heads) >= MOST_LENGTHS:
+                self._heads.clear()
+            self._heads[length] = found
+        return found
+
+
+cdef class Exchange:
+    cdef readonly object connection, head
+    cdef public object ask, answer, stream
+    cdef public bytes body, payload
+    cdef public Lead lead
+    cdef public double arrived, queued
+    cdef public bint bare
+
+    def __init__(self, connection, head, ask, bytes body, double arrived):
+        self.connection = connection
+        self.head = head
+        self.ask = ask
+        self.body = body
+        self.arrived = arrived
+        self.queued = arrived
+        self.payload = b""
+
+    @property
+    def done(self):
+        return self.bare or self.lead is not None or self.answer is not None or self.stream is not None
+
+    @property
+    def status(self):
+        if self.answer is not None:
+            return self.answer.status
+        return self.stream.status if self.stream is not None else 200
+
+    @property
+    def counts(self):
+        return self.ask is not None or (self.head is not None and self.head.is_invocation)
+
+    @property
+    def about(self):
+        if self.head is None:
+            return "what is no request"
+        trace = self.head.headers.get(b"traceparent", b"").decode("latin-1")
+        return f"{self.head.method} {self.head.path.decode('latin-1')}" + (f" (trace {trace})" if trace else "")
+
+
+cdef class Arrivals:
+    cdef object _turn, _loop
+    cdef readonly list pending
+    cdef readonly double began
+    cdef public Py_ssize_t room
+    cdef public bint alone
+
+    def __init__(self, *, turn, Py_ssize_t room, loop):
+        self._turn = turn
+        self._loop = loop
+        self.pending = []
+        self.room = room
+
+    cdef int begin(self) except -1:
+        self.began = time.monotonic()
+        # Alone, nobody else's request can come in this turn of the loop: it is answered at once, by `answer_now`.
+        if not self.alone:
+            self._loop.call_soon(self._turn)
+        return 0
+
+    def add(self, Exchange exchange not None):
+        if not self.pending:
+            self.begin()
+        exchange.queued = self.began
+        self.pending.append(exchange)
+
+    cpdef answer_now(self):
+        if self.alone and self.pending:
+            self._turn()
+
+    def take(self, Py_ssize_t most):
+        cdef list taken = self.pending
+        if len(taken) > most:
+            self.pending = taken[most:]
+            del taken[most:]
+            # The rest waits for the next turn, so that reading and accepting get theirs.
+            self.began = time.monotonic()
+            self._loop.call_soon(self._turn)
+        else:
+            self.pending = []
+        return taken
+
+
+cdef class QuickConnection:
+    cdef dict _known
+    cdef readonly Arrivals _arrivals
+    cdef readonly object _exchanges
+    cdef public object _transport, _paused_since
+    cdef public bint lost, _between
+    cdef public double _quiet_since, _carefree_until
+
+    def __init__(self, *, dict known not None, Arrivals arrivals not None):
+        self._known = known
+        self._arrivals = arrivals
+        self._exchanges = deque()
+        self._between = True
+
+    cpdef data_received(self, bytes data):
+        cdef Py_ssize_t start = 0, size = len(data), end, stop
+        cdef Arrivals arrivals = self._arrivals
+        cdef Exchange exchange
+        if self._between:
+            while True:
+                end = data.find(END, start) + 4
+                head = self._known.get(data[start:end]) if end > 3 else None
+                if head is None:
+                    break
+                stop = end + <Py_ssize_t>head.length
+                if stop > size or len(arrivals.pending) >= arrivals.room:
+                    break
+                if not arrivals.pending:
+                    arrivals.begin()
+                exchange = Exchange.__new__(Exchange)
+                exchange.connection = self
+                exchange.head = head
+                exchange.ask = head.ask
+                exchange.body = data[end:stop]
+                exchange.arrived = exchange.queued = arrivals.began
+                exchange.payload = b""
+                self._exchanges.append(exchange)
+                arrivals.pending.append(exchange)
+                if stop == size:
+                    arrivals.answer_now()
+                    return
+                start = stop
+            if start:
+                data = data[start:]
+        self.read_on(data)
+
+    cpdef bint give(self, Exchange exchange, double now) except -1:
+        cdef Lead lead = exchange.lead
+        if len(self._exchanges) == 1 and now < self._carefree_until and lead is not None:
+            self._exchanges.clear()
+            self._quiet_since = now
+            self._transport.write(lead.head(len(exchange.payload)) + exchange.payload)
+            if self._paused_since is None:
+                return True
+            self.keep_unsent(exchange)
+        else:
+            self.flush()
+        return False
+
+
+def of_one_ask(list group not None):
+    cdef Exchange exchange
+    ask = (<Exchange?>group[0]).ask
+    for exchange in group:
+        if exchange.ask is not ask or _is_lost(exchange.connection):
+            return False
+    return True
+
+
+cdef inline bint _is_lost(connection) except -1:
+    return (<QuickConnection>connection).lost if isinstance(connection, QuickConnection) else connection.lost
+
+
+def bodies_of(list group not None):
+    cdef Exchange exchange
+    return [exchange.body for exchange in group]
+
+
+def set_answers(list group not None, Lead lead not None, list bodies not None):
+    cdef Exchange exchange
+    cdef Py_ssize_t place
+    if len(group) != len(bodies):
+        raise ValueError(f"{len(bodies)} answers to {len(group)} requests")
+    for place in range(len(bodies)):
+        exchange = group[place]
+        exchange.payload = bodies[place]
+        exchange.lead = lead
+
+
+def give_all(list group not None, double now):
+    cdef Exchange exchange
+    cdef Py_ssize_t size = 0, number = 0
+    cdef double arrived = (<Exchange?>group[0]).arrived
+    cdef list others = []
+    for exchange in group:
+        size += len(exchange.payload)
+        if exchange.connection.give(exchange, now):
+            if exchange.arrived == arrived:
+                number += 1
+            else:
+                others.append(exchange)
+    return size, number, others
