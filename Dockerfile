@@ -58,8 +58,12 @@ LABEL org.opencontainers.image.title="sagebrush-operator" \
 COPY --from=build-operator /opt/sagebrush /opt/sagebrush
 
 
+# The compiler, and Python's headers where the base's Python has none, stay in this stage.
 FROM build AS build-model-server
+RUN python3 -c 'import sysconfig; open(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || headers=python3-dev; \
+    apt-get -q update && apt-get -q install -y --no-install-recommends g++ $headers
 RUN uv sync --frozen --no-dev --no-install-workspace --package sagebrush-server
+COPY model_server/setup.py model_server/
 COPY model_server/sagebrush_server model_server/sagebrush_server
 RUN uv sync --frozen --no-dev --no-editable --package sagebrush-server
 
@@ -81,4 +85,4 @@ COPY --from=build-model-server /opt/sagebrush /opt/sagebrush
 # LightGBM's wheel expects OpenMP of the system, which this base lacks. scikit-learn's does: the loader takes one file for
 # one library, so that all of them share one OpenMP.
 RUN ln -s /opt/sagebrush/lib/python3*/site-packages/scikit_learn.libs/libgomp-*.so* /usr/lib/libgomp.so.1 \
- && python3 -c 'import lightgbm, xgboost, sklearn.ensemble'
+ && python3 -c 'import lightgbm, xgboost, sklearn.ensemble, sagebrush_server.codecs.number_rows, sagebrush_server.http.quick'

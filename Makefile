@@ -18,6 +18,8 @@ RUN := $(UV) run --frozen --no-sync
 PYTHON ?= python3
 # The package that gives a Debian Python its venv: python3-venv, python3.12-venv, …
 VENV_PACKAGE = $(or $(filter python3%,$(notdir $(PYTHON))),python3)-venv
+COMPILED := model_server/setup.py $(wildcard model_server/sagebrush_server/*/*.pyx)
+HAS_HEADERS = import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600
 
 # Where the demo's backend runs: empty or cluster, or sagemaker (simulated).
@@ -55,7 +57,9 @@ $(UV):
 	@$(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION)
 	@$(CACHE)/uv-$(UV_VERSION)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.ready: uv.lock pyproject.toml operator/pyproject.toml model_server/pyproject.toml | $(UV)
+.venv/.ready: uv.lock pyproject.toml operator/pyproject.toml model_server/pyproject.toml $(COMPILED) | $(UV)
+	@{ command -v c++ && $(PYTHON) -c '$(HAS_HEADERS)'; } >/dev/null \
+	  || { echo "== installing a C++ compiler and Python's headers"; $(APT) update && $(APT) install -y --no-install-recommends g++ $(subst -venv,-dev,$(VENV_PACKAGE)); }
 	@echo "== installing the Python environment"
 	@$(UV) sync --frozen --quiet --python $(PYTHON)
 	@.venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null \

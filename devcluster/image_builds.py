@@ -58,6 +58,7 @@ def load(source: str) -> None:
         archive = Path(scratch) / "image.tar"
         with step(f"exporting {tag} from {engine.name}"):
             engine.save(tag, archive=archive)
+        say(f"{tag} has {archive.stat().st_size / 1e6:.0f} MB")
         _say_loaded(tag, loaded=images.load_archive(archive))
 
 

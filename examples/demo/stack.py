@@ -22,7 +22,10 @@ SCALING_INTERVAL_SECONDS = 2
 BUILD_SECONDS = 1800
 
 # What each image is made of: with what is in these its tag changes, so that a rebuilt image is really the one that runs.
-SHARED = ("Dockerfile", "pyproject.toml", "uv.lock", "operator/pyproject.toml", "model_server/pyproject.toml")
+SHARED = (
+    *("Dockerfile", "pyproject.toml", "uv.lock", "operator/pyproject.toml"),
+    *("model_server/pyproject.toml", "model_server/setup.py"),
+)
 TARGETS = {"operator": "operator/sagebrush", "model-server": "model_server/sagebrush_server"}
 
 
@@ -65,7 +68,9 @@ def image_of(target: str, *, registry: str | None = None, root: Path = REPOSITOR
     digest = hashlib.sha256()
     files = [root / name for name in SHARED]
     files += [
-        path for path in (root / TARGETS[target]).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        path
+        for path in (root / TARGETS[target]).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
     ]
     for path in sorted(files):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_mode & 0o111:o}\0".encode())
