@@ -1,7 +1,12 @@
 """The way that nearly all requests go, compiled; see quick.pyi for what everything is."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
 import time
 from collections import deque
+
+cdef extern from "<string.h>" nogil:
+    void* memmem(const void* text, size_t size, const void* part, size_t part_size)
 
 END = b"\r\n\r\n"
 cdef Py_ssize_t MOST_LENGTHS = 1024
@@ -121,14 +126,19 @@ cdef class QuickConnection:
         self._exchanges = deque()
         self._between = True
 
-    cpdef data_received(self, bytes data):
-        cdef Py_ssize_t start = 0, size = len(data), end, stop
+    def data_received(self, bytes data not None):
+        cdef const char* text = PyBytes_AS_STRING(data)
+        cdef const char* found
+        cdef Py_ssize_t start = 0, size = PyBytes_GET_SIZE(data), end, stop
         cdef Arrivals arrivals = self._arrivals
         cdef Exchange exchange
         if self._between:
             while True:
-                end = data.find(END, start) + 4
-                head = self._known.get(data[start:end]) if end > 3 else None
+                found = <const char*>memmem(text + start, size - start, b"\r\n\r\n", 4)
+                if found == NULL:
+                    break
+                end = found - text + 4
+                head = self._known.get(PyBytes_FromStringAndSize(text + start, end - start))
                 if head is None:
                     break
                 stop = end + <Py_ssize_t>head.length
@@ -140,7 +150,7 @@ cdef class QuickConnection:
                 exchange.connection = self
                 exchange.head = head
                 exchange.ask = head.ask
-                exchange.body = data[end:stop]
+                exchange.body = PyBytes_FromStringAndSize(text + end, stop - end)
                 exchange.arrived = exchange.queued = arrivals.began
                 exchange.payload = b""
                 self._exchanges.append(exchange)
@@ -153,7 +163,10 @@ cdef class QuickConnection:
                 data = data[start:]
         self.read_on(data)
 
-    cpdef bint give(self, Exchange exchange, double now) except -1:
+    def give(self, Exchange exchange not None, double now):
+        return self._give(exchange, now)
+
+    cdef bint _give(self, Exchange exchange, double now) except -1:
         cdef Lead lead = exchange.lead
         if len(self._exchanges) == 1 and now < self._carefree_until and lead is not None:
             self._exchanges.clear()
@@ -199,11 +212,17 @@ def set_answers(list group not None, Lead lead not None, list bodies not None):
 def give_all(list group not None, double now):
     cdef Exchange exchange
     cdef Py_ssize_t size = 0, number = 0
+    cdef bint written
     cdef double arrived = (<Exchange?>group[0]).arrived
     cdef list others = []
     for exchange in group:
         size += len(exchange.payload)
-        if exchange.connection.give(exchange, now):
+        connection = exchange.connection
+        if isinstance(connection, QuickConnection):
+            written = (<QuickConnection>connection)._give(exchange, now)
+        else:
+            written = connection.give(exchange, now)
+        if written:
             if exchange.arrived == arrived:
                 number += 1
             else:

@@ -21,6 +21,7 @@ from sagebrush_server.http.dispatcher import Dispatcher
 from sagebrush_server.http.served import Served
 from sagebrush_server.http.settings import ServeSettings
 from sagebrush_server.http.waiting import unread_requests, waiting_requests
+from sagebrush_server.memory import keep_freed_memory
 from sagebrush_server.protocols.wiring import add_protocols
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ async def run_server(server: Server, load: Load, *, listening: socket.socket | N
 
 def serve(settings: ServeSettings, *, model_folder: Path) -> None:
     """Serve the model in `model_folder` until SIGTERM. Raises OSError (a port is taken) and what loading raises."""
+    keep_freed_memory()
     if settings.workers > 1:
         from sagebrush_server.http.workers import supervise
 
