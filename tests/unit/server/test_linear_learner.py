@@ -1,6 +1,7 @@
 """Linear learner: hyperparameters, training, threshold, model file."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -478,6 +479,19 @@ def test_area_of_very_many_rows_must_take_a_part_of_them_from_everywhere(monkeyp
     assert sum(len(kept) for kept, _ in tally._kept) <= 1000
     exact = evaluation.roc_auc(scores, positive=labels == 1)
     assert tally.figures(Collective())["roc_auc_score"] == pytest.approx(exact, abs=0.03)
+
+
+def test_area_of_very_many_rows_must_keep_no_others_in_memory(monkeypatch):
+    """What is kept of a block doesn't hold on to the rest of it."""
+    monkeypatch.setattr(evaluation, "MOST_RANKED", 1000)
+    tally = BinaryTally(0.5, 1.0)
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            tally.add(np.ones((5_000, 1)), labels=np.ones(5_000))
+        assert tracemalloc.get_traced_memory()[0] < 200_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_divergence_must_be_the_users_to_mend(job):

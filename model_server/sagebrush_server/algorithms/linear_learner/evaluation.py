@@ -44,11 +44,12 @@ class BinaryTally:
         hits = np.sum(predicted & positive)
         self._counts += np.array([len(labels), hits, predicted.sum(), positive.sum()], dtype=np.float64)
         first = -self._rows % self._stride
-        self._kept.append((single[first :: self._stride], positive[first :: self._stride]))
+        # Copies: a view would keep all rows of the block in memory.
+        self._kept.append((single[first :: self._stride].copy(), positive[first :: self._stride].copy()))
         self._rows += len(labels)
         while sum(len(part) for part, _ in self._kept) > MOST_RANKED:
             joined, marks = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
-            self._kept = [(joined[::2], marks[::2])]
+            self._kept = [(joined[::2].copy(), marks[::2].copy())]
             self._stride *= 2
 
     def figures(self, collective: Collective) -> dict[str, float]:
