@@ -87,7 +87,7 @@ def test_calibrate_must_tell_days_of_the_week_apart() -> None:
     assert min(at_eleven[day] for day in ("Mon", "Tue", "Wed", "Thu", "Fri")) > 850
     assert max(at_eleven[day] for day in ("Sat", "Sun")) < 250
     friday = datetime(2026, 7, 17, 9, 55, tzinfo=UTC).timestamp()
-    pace = Pace(0.0, 6000.0, 6000.0, 6000.0)
+    pace = Pace(0.0, 6000.0, 6000.0, 6000.0, 6000.0)
     told = [
         foreseen(found, pace=pace, time=friday + day * DAY, horizon_seconds=720) or 0.0 for day in range(4)
     ]  # Friday to Monday
