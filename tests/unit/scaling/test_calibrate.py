@@ -169,6 +169,16 @@ def test_calibrate_must_learn_more_headroom_from_restless_traffic() -> None:
     assert found[0].dispersion == pytest.approx(1, abs=0.2)
 
 
+def test_calibrate_must_keep_less_than_the_budget_where_samples_are_coarse() -> None:
+    """What happens within fifteen seconds the replay can't show: a third of the budget is what it may show."""
+    generator = np.random.default_rng(7)
+    level = np.repeat(500 * np.exp(generator.normal(0, 0.1, size=2 * 480)), 12)
+    coarse = learn(generator.poisson(level * 15) / 15, knowledge=QUICK, step=15.0)
+    fine = learn(generator.poisson(np.repeat(level, 3) * 5) / 5, knowledge=QUICK, step=5.0)
+    assert coarse.late_share <= 0.0003
+    assert 0.0003 < fine.late_share <= 0.001
+
+
 def test_calibrate_must_say_in_numbers_when_nothing_can_hold_the_budget() -> None:
     """Spikes of three minutes with six minutes to start: only standing capacity helps, and it says how much."""
     generator = np.random.default_rng(6)

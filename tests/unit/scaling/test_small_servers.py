@@ -25,7 +25,7 @@ def waiting_each_second(moments: list[float], *, replicas: int, seconds: int, se
         starts.append(start)
     came, begun = np.asarray(moments), np.sort(starts)
     ends = np.arange(1, seconds + 1)
-    return (np.searchsorted(came, ends) - np.searchsorted(begun, ends)).tolist()
+    return [int(each) for each in np.searchsorted(came, ends) - np.searchsorted(begun, ends)]
 
 
 @pytest.mark.parametrize("seed", range(5))
