@@ -7,10 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
 from benchmarks.replay import bounds
+from benchmarks.replay.frontier import frontier
 from benchmarks.replay.goals import Case, Verdict, cases, verdicts
 from sagebrush.replay.contenders import OURS
 from sagebrush.replay.files import TraceError
@@ -18,6 +20,7 @@ from sagebrush.replay.report import aligned, table
 from sagebrush.replay.run import Row, replay
 
 OUTPUT = Path("build/bench/replay.json")
+FRONTIER_OUTPUT = Path("build/bench/replay-frontier.json")
 
 _work: list[Case] = []
 
@@ -34,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TraceError as error:
         print(f"bench-replay: {error}", file=sys.stderr)
         return 2
+    if args.frontier:
+        _frontier()
+        return 0
     rows: list[Row] = []
     for done, (case, found) in enumerate(_measured(processes=args.processes), start=1):
         rows += found
@@ -64,7 +70,23 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 8))
     parser.add_argument("--record", action="store_true", help="take what is measured as the new bounds")
     parser.add_argument("--only", action="append", metavar="GOAL", help="G1 … G7; may be repeated")
+    parser.add_argument(
+        "--frontier", action="store_true", help="instead: what no policy without foresight can do better (G4's traces)"
+    )
     return parser.parse_args(arguments)
+
+
+def _frontier() -> None:
+    """Prints, for each of G4's traces, standing headroom beside our policy and the bound for all; and writes it as JSON."""
+    document = []
+    for case in _work:
+        if case.goal == "G4":
+            rows, bound = frontier(case.load, system=case.system)
+            print(f"\n{table(rows)}\n\n{bound}", flush=True)
+            document.append({"bound": asdict(bound), "rows": [row.to_dict() for row in rows]})
+    FRONTIER_OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    FRONTIER_OUTPUT.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    print(f"\nwrote {FRONTIER_OUTPUT}")
 
 
 def _measured(*, processes: int) -> Iterator[tuple[Case, list[Row]]]:

@@ -87,7 +87,7 @@ def test_calibrate_must_tell_days_of_the_week_apart() -> None:
     assert min(at_eleven[day] for day in ("Mon", "Tue", "Wed", "Thu", "Fri")) > 850
     assert max(at_eleven[day] for day in ("Sat", "Sun")) < 250
     friday = datetime(2026, 7, 17, 9, 55, tzinfo=UTC).timestamp()
-    pace = Pace(0.0, 6000.0, 6000.0, 6000.0)
+    pace = Pace(0.0, 6000.0, 6000.0, 6000.0, 6000.0)
     told = [
         foreseen(found, pace=pace, time=friday + day * DAY, horizon_seconds=720) or 0.0 for day in range(4)
     ]  # Friday to Monday
@@ -167,6 +167,16 @@ def test_calibrate_must_learn_more_headroom_from_restless_traffic() -> None:
     found = [learn(rates, knowledge=QUICK, step=5.0) for rates in (calm, restless)]
     assert found[0].headroom < found[1].headroom
     assert found[0].dispersion == pytest.approx(1, abs=0.2)
+
+
+def test_calibrate_must_keep_less_than_the_budget_where_samples_are_coarse() -> None:
+    """What happens within fifteen seconds the replay can't show: a third of the budget is what it may show."""
+    generator = np.random.default_rng(7)
+    level = np.repeat(500 * np.exp(generator.normal(0, 0.1, size=2 * 480)), 12)
+    coarse = learn(generator.poisson(level * 15) / 15, knowledge=QUICK, step=15.0)
+    fine = learn(generator.poisson(np.repeat(level, 3) * 5) / 5, knowledge=QUICK, step=5.0)
+    assert coarse.late_share <= 0.0003
+    assert 0.0003 < fine.late_share <= 0.001
 
 
 def test_calibrate_must_say_in_numbers_when_nothing_can_hold_the_budget() -> None:

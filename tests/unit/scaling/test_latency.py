@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sagebrush.core.scaling.calibration import Calibration
-from sagebrush.core.scaling.decision import ScalingReason
+from sagebrush.core.scaling.decision import Decision, ScalingReason
 from sagebrush.core.scaling.facts import Capacity, Knowledge
-from tests.unit.scaling.builders import NOON, QUICK, SLOW, Loop, learned, scaling
+from tests.unit.scaling.builders import LATENCY, NOON, QUICK, SLOW, Loop, learned, scaling
 
 
 def test_latency_must_ask_for_as_many_as_carry_the_rate() -> None:
@@ -82,7 +82,7 @@ def test_burst_must_be_bounded_by_max_percent() -> None:
 def test_burst_must_hold_replicas_while_it_lasts() -> None:
     """Requests that wait are a load, whatever the counters say."""
     loop = Loop(replicas=8)
-    loop.run(6_000, seconds=300, waiting=40.0)
+    loop.run(6_000, seconds=300, waiting=100.0)
     assert loop.replicas >= 8
     assert loop.tick(6_000).reason is ScalingReason.BURST_LASTS
     assert loop.run(6_000, seconds=70).replicas < 4
@@ -197,10 +197,42 @@ def test_serialised_growth_must_be_a_half_at_least() -> None:
     before = loop.replicas
     loop.ready = before
     decision = next(
-        found for rate in range(45_000, 90_000, 1_000) if (found := loop.tick(rate, seconds=10)).replicas > before
+        found for rate in range(45_000, 90_000, 100) if (found := loop.tick(rate, seconds=10)).replicas > before
     )
     assert decision.replicas >= 1.5 * before
     assert "by a half at once" in decision.message
+
+
+def steep(*, dispersion: float = 1.0, season: tuple[float, ...] = ()) -> Decision:
+    """The first change by a rise of 60,000 requests/min in each minute, from 300,000, where replicas take six minutes."""
+    calibration = Calibration("", NOON, headroom=1.3, dispersion=dispersion, season=season, usual=season)
+    loop = Loop(scaling(maximum=500, **LATENCY), replicas=70, knowledge=replace(SLOW, calibration=calibration))
+    loop.run(300_000, seconds=600, step=10)
+    loop.starts, before = False, loop.replicas
+    rates = range(300_000, 900_000, 10_000)
+    return next(found for rate in rates if (found := loop.tick(rate, seconds=10)).replicas > before)
+
+
+def test_steep_rise_must_be_provided_for_to_its_end() -> None:
+    """In the twelve minutes until a second start is over it adds more than as much again."""
+    decision = steep()
+    assert "it rises steeply" in decision.message
+    rate = decision.requests_per_minute or 0.0
+    assert 2 * rate < decision.replicas * 6_000 < 3.1 * rate
+
+
+def test_rise_within_chance_must_not_be_steep() -> None:
+    """Requests that come in large bunches rise and fall as much by themselves."""
+    assert "it rises steeply" not in steep(dispersion=400.0).message
+
+
+def test_rise_of_every_day_must_not_be_steep() -> None:
+    """The season rises as steeply at this hour: it knows to where."""
+    noon = NOON.hour * 12
+    season = [5_000.0] * 288
+    for later in range(12):
+        season[noon + later] += 5_000.0 * later  # 60,000 requests/min in each minute
+    assert "it rises steeply" not in steep(season=tuple(season)).message
 
 
 def test_serialised_growth_must_leave_to_the_season_what_it_foretells() -> None:

@@ -71,6 +71,6 @@ def _foretold(case: Case) -> int:
         return 0
     if case.policy.kind in (TargetKind.IN_FLIGHT, TargetKind.QUERY):
         return 0
-    pace = Pace(history.wiggle, history.level, history.usual_level, history.slow)
+    pace = Pace(history.wiggle, history.level, history.usual_level, history.slow, history.recent)
     rate = foreseen(calibration, pace=pace, time=case.now.timestamp(), horizon_seconds=case.knowledge.horizon_seconds)
     return 0 if rate is None else min(sizing.needed(rate), case.policy.prediction_maximum or case.maximum)

@@ -21,6 +21,7 @@ __all__ = ["DemandHistory", "calibrate"]
 LEAST_DAYS = 1 / 24
 _BUDGET_SHARE = 0.3
 _FAST_BUDGET_SHARE = 1.0
+_FINE_SECONDS = 5.0
 
 
 def calibrate(history: DemandHistory, *, policy: Policy, knowledge: Knowledge, now: datetime) -> Calibration:
@@ -35,7 +36,9 @@ def calibrate(history: DemandHistory, *, policy: Policy, knowledge: Knowledge, n
     if capacity is None or policy.kind is not TargetKind.LATENCY:
         return season_only(past, policy=policy, knowledge=knowledge, now=now)
     arena = arena_of(past, policy=policy, capacity=capacity, knowledge=knowledge)
-    budget = policy.late_share * (_BUDGET_SHARE if arena.serialised or is_slow(knowledge) else _FAST_BUDGET_SHARE)
+    # What happens within coarse bins the replay does not see.
+    fast = past.step <= _FINE_SECONDS and not arena.serialised and not is_slow(knowledge)
+    budget = policy.late_share * (_FAST_BUDGET_SHARE if fast else _BUDGET_SHARE)
     fits = [
         fitted(way, arena=arena, budget=budget, step=past.step)
         for way in ways(past, policy=policy, knowledge=knowledge)

@@ -41,6 +41,8 @@ class Case:
     prediction: Predicted | None = None
     foretold: float | None = None
     """What is predicted, in the target's unit."""
+    steep: float = 0.0
+    """Requests per minute that a steep rise adds over the horizon."""
     trusted: bool = False
     burst: Said | None = None
     """Why it is a burst, where it is one."""

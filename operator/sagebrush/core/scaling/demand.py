@@ -25,6 +25,11 @@ SLOW_SHARE = 0.5
 MOST_RISE = 1.5
 """Most of a rate that a slow rise adds to it."""
 
+_RECENT_SECONDS = 60.0
+_STEEP_SIGMAS = 4.0
+_STEEPER = 1.5
+_MOST_STEEP = 2.0
+
 
 class Pace(NamedTuple):
     """The memory of the rate's usual course, in requests/min; see :class:`sagebrush.core.scaling.history.History`."""
@@ -33,6 +38,7 @@ class Pace(NamedTuple):
     level: float | None
     usual_level: float | None
     slow: float | None
+    recent: float | None
 
 
 def demand_of(*, short: Reading, long: Reading) -> float | None:
@@ -109,26 +115,51 @@ def _slow_rise(rate: float, *, slow: float | None, long: Reading, dispersion: fl
     return min(max(rate - slow - noise, 0.0) / SLOW_SHARE, MOST_RISE * rate)
 
 
+def steep_rise(*, long: Reading, pace: Pace, usual_rise: float, dispersion: float, horizon_seconds: float) -> float:
+    """What the rise of about the last minute adds over the horizon, in requests/min; 0 where it may be chance.
+
+    The *usual_rise* (requests/min and second) is no part of it: the season says how far that goes. Of a rise that began within that minute its mean shows a part only: it is taken to be half as large again. It at
+    most trebles the demand.
+    """
+    rate, minutes = long.requests_per_minute, long.span.total_seconds() / 60
+    if rate is None or pace.recent is None or minutes <= 0:
+        return 0.0
+    rise = rate - pace.recent - usual_rise * _RECENT_SECONDS
+    if rise <= _STEEP_SIGMAS * sqrt(max(rate * minutes * dispersion, 1.0)) / minutes:
+        return 0.0
+    return min(_STEEPER * rise / _RECENT_SECONDS * horizon_seconds, _MOST_STEEP * rate)
+
+
+def usual_rise_at(calibration: Calibration | None, *, time: float) -> float:
+    """The steepest rise, in requests/min and second, that the season has about *time* (Unix seconds); at least 0."""
+    if calibration is None or not calibration.usual:
+        return 0.0
+    step = calibration.season_step_seconds
+    before, now, then = (usual_at(calibration, time=time + bins * step) or 0.0 for bins in (-1, 0, 1))
+    return max(now - before, then - now, 0.0) / step
+
+
 def remembered(
     before: Pace, *, short: Reading, long: Reading, usual: float | None, seconds: float, horizon_seconds: float
 ) -> Pace:
     """The memory with the present moment, *seconds* after the last."""
     newest, rate = short.requests_per_minute, long.requests_per_minute
-    wiggle, level, usual_level, slow = before
+    wiggle, level, usual_level, slow, recent = before
     if rate is None:
         return before
     if newest is not None:
         wiggle += min(1.0, seconds / _WIGGLE_SECONDS) * (abs(newest - rate) - wiggle)
     slow = rate if slow is None else slow + (1 - exp(-seconds / (SLOW_SHARE * horizon_seconds))) * (rate - slow)
+    recent = rate if recent is None else recent + (1 - exp(-seconds / _RECENT_SECONDS)) * (rate - recent)
     share = min(1.0, seconds / LEVEL_SECONDS)
     level = rate if level is None else level + share * (rate - level)
     if usual is None:
-        return Pace(wiggle, level, None, slow)
+        return Pace(wiggle, level, None, slow, recent)
     if usual_level is None:
         # One moment says little of a day: until some have passed it is taken to be like the others.
-        return Pace(wiggle, usual, usual, slow)
+        return Pace(wiggle, usual, usual, slow, recent)
     usual_level += share * (usual - usual_level)
-    return Pace(wiggle, level, usual_level, slow)
+    return Pace(wiggle, level, usual_level, slow, recent)
 
 
 def foreseen(calibration: Calibration, *, pace: Pace, time: float, horizon_seconds: float) -> float | None:

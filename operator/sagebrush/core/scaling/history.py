@@ -77,6 +77,8 @@ class History:
     """Rate of the last half hour or so, in requests/min, later minutes counting more."""
     slow: float | None = None
     """Rate of the last half horizon or so, weighted alike; what a slow rise is measured against."""
+    recent: float | None = None
+    """Rate of the last minute or so, weighted alike; what a steep rise is measured against."""
     usual_level: float | None = None
     """What the season had for the same time, weighted alike."""
     changes: tuple[Change, ...] = ()

@@ -2,7 +2,7 @@
 
 While requests wait, every replica answers as fast as it can: what they complete, by their number, is what one can do.
 Where it is known how large a share of time the replicas computed, that share corrects for those that had nothing to
-do. Nothing else is evidence: a capacity is never raised by guess.
+do; where it is not, so many must wait that none had nothing to do. Nothing else is evidence: a capacity is never raised by guess.
 """
 
 from dataclasses import replace
@@ -20,6 +20,7 @@ _LEAST_WAITING_SHARE = 0.25
 _BUSY_ENOUGH = 0.7
 _NEWS_SHARE = 0.03
 _LEAST_OF_STATED = 0.5
+_SURE_SECONDS = 0.1
 _SETTLING = timedelta(seconds=2)
 _LONGEST_LOOK = timedelta(seconds=60)
 
@@ -63,7 +64,8 @@ def learned(
     """What is known of the capacity after this look."""
     workers = workers_of(policy, capacity)
     looks = _looks(workers, signals=signals, ready=fleet.ready, history=history, now=now)
-    sample = _sample(signals, looks=looks, history=history, ready=fleet.ready, now=now)
+    sure = _surely_busy(workers, capacity=capacity, ready=fleet.ready)
+    sample = _sample(signals, looks=looks, sure=sure, history=history, ready=fleet.ready, now=now)
     if sample is None:
         return Learned(capacity, looks, history.samples)
     samples = (*history.samples[1 - _SAMPLES_KEPT :], sample)
@@ -95,7 +97,18 @@ def _looks(workers: int, *, signals: Signals, ready: int, history: History, now:
     return (*before, Look(now, waiting, ready))
 
 
-def _sample(signals: Signals, *, looks: tuple[Look, ...], history: History, ready: int, now: datetime) -> float | None:
+def _surely_busy(workers: int, *, capacity: Capacity | None, ready: int) -> float:
+    """Requests that wait where no replica can be without any: each has its own queue, and those of some may be empty.
+
+    At least one for each worker, and a tenth of a second of the replicas' work.
+    """
+    able = capacity.requests_per_second if capacity is not None else 0.0
+    return max(float(workers), _SURE_SECONDS * able) * ready
+
+
+def _sample(
+    signals: Signals, *, looks: tuple[Look, ...], sure: float, history: History, ready: int, now: datetime
+) -> float | None:
     """Requests/s that one replica does, where this look shows it: with data not seen before, all of them of as many
     ready replicas as there are now.
     """
@@ -110,6 +123,8 @@ def _sample(signals: Signals, *, looks: tuple[Look, ...], history: History, read
     answered = (rate - (signals.refused_per_minute or 0.0)) / 60
     span = signals.short.span.total_seconds()
     behind = [look for look in looks if (now - look.time).total_seconds() >= span] if span > 0 else []
+    if busy is None and any(look.waiting < sure for look in looks[len(behind) - 1 if behind else 0 :]):
+        return None
     if behind:
         since = (now - behind[-1].time).total_seconds()
         answered -= (looks[-1].waiting - behind[-1].waiting) / since

@@ -132,20 +132,28 @@ def wanted(case: Case) -> Wanted:
 
 
 def at_once(case: Case, best: Wanted) -> Wanted:
-    """What is wanted, or by :data:`SERIALISED_GROWTH` more than there is, where a rise would have to wait for this start.
+    """What is wanted, or more, where a rise would have to wait for this start.
 
-    What the season foretells is provided for by itself: it says how far it goes.
+    By :data:`SERIALISED_GROWTH` more than there is, and as many as a steep rise leads to within the horizon. What the
+    season foretells is provided for by itself: it says how far it goes.
     """
-    if case.policy.kind is not TargetKind.LATENCY or not case.knowledge.serialised or case.sizing is None:
+    sizing, observed = case.sizing, case.observed or 0.0
+    if case.policy.kind is not TargetKind.LATENCY or not case.knowledge.serialised or sizing is None:
         return best
-    if case.foretold is not None and case.policy.predicts and case.foretold >= (case.observed or 0.0):
+    if sizing.needed(case.value) <= case.replicas * (1 + SERIALISED_TOLERANCE):
         return best
-    if case.sizing.needed(case.value) <= case.replicas * (1 + SERIALISED_TOLERANCE):
-        return best
-    grown = ceil(case.replicas * (1 + SERIALISED_GROWTH))
+    foretold = case.foretold if case.foretold is not None and case.policy.predicts else 0.0
+    grown = ceil(case.replicas * (1 + SERIALISED_GROWTH)) if foretold < observed else 0
+    why = sentence("{0:said}, and by a half at once, as nothing can be added during a start", best.why)
+    carried = sizing.needed(observed + case.steep) if case.steep > 0 else 0
+    if carried > grown:
+        grown = carried
+        why = sentence(
+            "{0:said}, and for {1:num} requests/min at once: it rises steeply, and nothing can be added during a start",
+            best.why, observed + case.steep,
+        )  # fmt: skip
     if grown <= best.replicas:
         return best
-    why = sentence("{0:said}, and by a half at once, as nothing can be added during a start", best.why)
     case.proposals.append(Proposal("Target", grown, why))
     return Wanted(grown, best.reason, why)
 

@@ -14,7 +14,9 @@ from sagebrush.core.scaling.demand import (
     expected,
     foreseen,
     remembered,
+    steep_rise,
     usual_at,
+    usual_rise_at,
 )
 from sagebrush.core.scaling.learning import Learned
 from sagebrush.core.scaling.targets import Sizing
@@ -53,6 +55,14 @@ def see(case: Case, *, value: float, known: Learned) -> None:
     case.value = value
     seconds = (case.now - history.looked_at).total_seconds() if history.looked_at else 0.0
     pace = _pace(case, seconds=seconds)
+    calibration = case.knowledge.calibration
+    case.steep = steep_rise(
+        long=signals.long,
+        pace=_pace_before(case),
+        usual_rise=usual_rise_at(calibration, time=case.now.timestamp()) if policy.predicts else 0.0,
+        dispersion=calibration.dispersion if calibration else 1.0,
+        horizon_seconds=case.knowledge.horizon_seconds,
+    )
     _foretell(case, pace=pace)
     provided = value
     if policy.predicts and case.foretold is not None and case.sizing is not None:
@@ -72,6 +82,7 @@ def see(case: Case, *, value: float, known: Learned) -> None:
         level=pace.level,
         usual_level=pace.usual_level,
         slow=pace.slow,
+        recent=pace.recent,
         smooth=smooth,
         looks=known.looks,
         samples=known.samples,
@@ -105,7 +116,7 @@ def _pace(case: Case, *, seconds: float) -> Pace:
 
 def _pace_before(case: Case) -> Pace:
     history = case.history
-    return Pace(history.wiggle, history.level, history.usual_level, history.slow)
+    return Pace(history.wiggle, history.level, history.usual_level, history.slow, history.recent)
 
 
 def _foretell(case: Case, *, pace: Pace) -> None:
