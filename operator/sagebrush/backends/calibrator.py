@@ -27,8 +27,10 @@ from sagebrush.metrics.history import HistoryError
 
 log = logging.getLogger(__name__)
 
-FINE, COARSE = timedelta(seconds=10), timedelta(seconds=60)
-"""Bins of the history, for replicas that start in seconds and in minutes: what they can't follow teaches nothing."""
+FINE = tuple(timedelta(seconds=each) for each in (5, 10, 15, 30))
+"""Bins of the history for replicas that start in seconds: the first that a scrape fits into, since none sees more."""
+COARSE = timedelta(seconds=60)
+"""Bins for replicas that take minutes to start: what they can't follow teaches nothing."""
 SOONEST = timedelta(minutes=10)
 """Time between two attempts where the history could not be read, or is too short to learn much from."""
 _SHARE_OF_HISTORY = 0.25
@@ -36,6 +38,7 @@ _CHANGED_SHARE = 0.1
 _PAUSE_SECONDS = 1.0
 _IDLE_SECONDS = 15.0
 _SPREAD = 0.15
+_SCRAPE_SPREAD = 1.2
 
 
 class Histories(Protocol):
@@ -44,6 +47,8 @@ class Histories(Protocol):
     async def fetch_history(
         self, namespace: str, *, endpoint: str, variant: str, span: timedelta, step: timedelta
     ) -> DemandHistory: ...
+
+    def scrape_seconds(self, namespace: str, endpoint: str, variant: str) -> float: ...
 
     def cadence(self, namespace: str, *, endpoint: str, variant: str, scaling: Scaling) -> Cadence: ...
 
@@ -139,7 +144,7 @@ class Calibrator:
                 endpoint=subject.endpoint,
                 variant=subject.variant.name,
                 span=self._span,
-                step=COARSE if knowledge.horizon_seconds >= SLOW_HORIZON_SECONDS else FINE,
+                step=self._step(subject, knowledge),
             )
             found = await asyncio.to_thread(calibrate, history, policy=policy, knowledge=knowledge, now=now)
         except (HistoryError, ValueError) as error:
@@ -152,6 +157,12 @@ class Calibrator:
             log.info("calibrated: %s", found.learned, extra={"key": _key(subject)})
         turn.learned = found.learned
         return True
+
+    def _step(self, subject: Subject, knowledge: Knowledge) -> timedelta:
+        if knowledge.horizon_seconds >= SLOW_HORIZON_SECONDS:
+            return COARSE
+        scrape = self._histories.scrape_seconds(subject.namespace, subject.endpoint, subject.variant.name)
+        return next((each for each in FINE if scrape <= each.total_seconds() * _SCRAPE_SPREAD), COARSE)
 
     def _known(self, subject: Subject) -> Knowledge:
         cadence = self._histories.cadence(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sagebrush.api.scaling_status import ScalingStatus, StartupStatus
-from sagebrush.backends.calibrator import COARSE, FINE, SOONEST, Calibrator, subjects_of
+from sagebrush.backends.calibrator import SOONEST, Calibrator, subjects_of
 from sagebrush.backends.scaling_knowledge import ScalingKnowledge, Variant
 from sagebrush.core.resource import Key, Manifest
 from sagebrush.core.scaling.calibrate import DemandHistory
@@ -32,6 +32,7 @@ class Histories:
         self.error: Exception | None = None
         self.asked: list[str] = []
         self.steps: list[timedelta] = []
+        self.scrape = 5.0
 
     async def fetch_history(
         self, namespace: str, *, endpoint: str, variant: str, span: timedelta, step: timedelta
@@ -48,6 +49,9 @@ class Histories:
 
     def cadence(self, namespace: str, **_: Any) -> Cadence:
         return Cadence()
+
+    def scrape_seconds(self, namespace: str, endpoint: str, variant: str) -> float:
+        return self.scrape
 
 
 class World:
@@ -152,15 +156,29 @@ async def test_one_that_fails_must_not_keep_the_others_waiting() -> None:
     assert {"a", "b"} == set(world.histories.asked)
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(5.0, FINE), (400.0, COARSE)])
-async def test_history_must_be_as_fine_as_replicas_are_fast(seconds: float, expected: timedelta) -> None:
-    """What takes minutes to start learns nothing from seconds, and Prometheus is asked for no more than is used."""
+@pytest.mark.parametrize(
+    ("seconds", "scrape", "expected"),
+    [
+        (5.0, 2.0, 5),
+        (5.0, 5.3, 5),
+        (5.0, 10.0, 10),
+        (5.0, 15.2, 15),
+        (5.0, 30.0, 30),
+        (5.0, 45.0, 60),
+        (400.0, 2.0, 60),
+    ],
+)
+async def test_history_must_be_as_fine_as_replicas_and_scrapes_are_fast(
+    seconds: float, scrape: float, expected: int
+) -> None:
+    """What takes minutes to start learns nothing from seconds, nor does what is looked at less often; no more is asked for."""
     world = World("a")
+    world.histories.scrape = scrape
     startup = StartupStatus(p50_seconds=seconds, p90_seconds=seconds, recent=[seconds])
     before = ScalingStatus(desired_replicas=1, reason="", message="", startup=startup)
     world.knowledge.of(Variant("uid-0", "AllTraffic"), before=before, revision=None, cadence=Cadence())
     await world.calibrator.once()
-    assert [expected] == world.histories.steps
+    assert [timedelta(seconds=expected)] == world.histories.steps
 
 
 @pytest.mark.parametrize(
