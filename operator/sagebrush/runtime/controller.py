@@ -21,9 +21,9 @@ from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.events import EventRecorder
 from sagebrush.metrics.exporter import OperatorMetrics
-from sagebrush.metrics.scaler import Shown
 from sagebrush.runtime.dispatch import backend_of
 from sagebrush.runtime.executor import Executor, error_class
+from sagebrush.runtime.showing import price_of, shown_of
 from sagebrush.runtime.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -191,30 +191,19 @@ class Controller:
         return False
 
     def _show(self, key: Key, plan: Plan[Any], *, now: datetime) -> None:
-        """The scaler's decision, as metrics."""
-        decision = plan.decision
-        if decision is None:
-            if key.kind == "ModelEndpoint":
-                self._metrics.scaler.forget(key.namespace, endpoint=key.name)
-            return
-        told, cost = (plan.status.scaling, plan.status.cost) if plan.status else (None, None)
-        startup = told.startup if told else None
-        shown = Shown(
-            ready_replicas=plan.status.ready_replicas if plan.status else None,
-            target_requests_per_minute=told.target_requests_per_minute if told else None,
-            metrics_age=max(now - decision.observed_at, timedelta(0)) if decision.observed_at else None,
-            startup_seconds={"0.5": startup.p50_seconds, "0.9": startup.p90_seconds} if startup else {},
-            cost_per_hour=cost.hourly if cost else None,
-            currency=cost.currency if cost else "",
-        )
-        self._metrics.scaler.decided(decision, shown, namespace=key.namespace, endpoint=key.name)
+        """The scaler's decisions, as metrics."""
+        scaler = self._metrics.scaler
+        if plan.decisions:
+            shown, cost = shown_of(plan, now=now), price_of(plan)
+            scaler.decided(shown, namespace=key.namespace, endpoint=key.name, cost=cost)
+        elif key.kind == "ModelEndpoint":
+            scaler.forget(key.namespace, endpoint=key.name)
 
     async def _report(self, key: Key, body: Manifest, plan: Plan[Any]) -> None:
         """Write the status if it changed, then tell."""
         if plan.status is None:
             return
-        status = plan.status.to_dict()
-        if status != body.get("status"):
+        if not plan.written and (status := plan.status.to_dict()) != body.get("status"):
             metadata = {name: body["metadata"][name] for name in ("name", "namespace", "uid")}
             manifest = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "status": status}
             try:
