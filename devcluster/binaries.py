@@ -21,7 +21,7 @@ from devcluster.paths import PACKAGE, cache_dir, locked, require_space
 from devcluster.progress import say, step, tail
 
 TOOLS = PACKAGE / "tools"
-# All twelve take 15 GB, nearly all of it in Go's caches.
+# All thirteen take 16 GB, nearly all of it in Go's caches.
 GIGABYTES_PER_PROGRAM = 1.25
 
 
@@ -65,6 +65,7 @@ PROGRAMS: dict[str, Program] = {
         package="github.com/prometheus/prometheus/cmd/prometheus",
         tags=("remove_all_sd", "enable_kubernetes_sd"),
     ),
+    "kwok": Program(family="kwok", package="sigs.k8s.io/kwok/cmd/kwok"),
     "helm": Program(
         family="helm",
         package="helm.sh/helm/v3/cmd/helm",
