@@ -71,6 +71,7 @@ class ErrorClass(StrEnum):
     BUSY = "Busy"  # another change is under way: look again soon, nothing is wrong
     THROTTLED = "Throttled"  # too many calls: back off
     TRANSIENT = "Transient"  # back off and try again
+    UNREACHABLE = "Unreachable"  # the API server does not answer: the same, but never for long
     BUG = "Bug"  # ours: logged with its traceback, back off
 
 
