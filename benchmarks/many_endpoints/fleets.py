@@ -7,6 +7,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 import yaml
@@ -19,6 +20,10 @@ from sagebrush.core.resource import Manifest
 
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+
+
+class _Seen(Protocol):
+    def __call__(self, body: Manifest, *, deleted: bool) -> None: ...
 
 
 class Fleet:
@@ -48,31 +53,31 @@ class Fleets:
     """All fleets of one namespace, by the endpoint's name. *clock* tells Unix time."""
 
     def __init__(self, kubeconfig: Path, traffic: Traffic, *, clock: Callable[[], float]) -> None:
-        self._server, self._ssl = _credentials(kubeconfig)
-        self._traffic, self._clock = traffic, clock
+        self._kubeconfig, self._traffic, self._clock = kubeconfig, traffic, clock
         self.fleets: dict[str, Fleet] = {}
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        connector = aiohttp.TCPConnector(ssl=self._ssl)
+        server, context = _credentials(self._kubeconfig)
+        connector = aiohttp.TCPConnector(ssl=context)
         patience = aiohttp.ClientTimeout(total=None)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=patience) as session,
+            aiohttp.ClientSession(server, connector=connector, timeout=patience) as session,
             asyncio.TaskGroup() as group,
         ):
             group.create_task(self._follow(session, _DEPLOYMENTS, self.deployment_seen))
             group.create_task(self._follow(session, _PODS, self.pod_seen))
 
-    async def _follow(self, session: aiohttp.ClientSession, path: str, seen: Callable[[Manifest, bool], None]) -> None:
+    async def _follow(self, session: aiohttp.ClientSession, path: str, seen: _Seen) -> None:
         """
         List, then watch from there. A watch that the server ends goes on where it was; one that it can't go on with would
         have to be listed anew, and what vanished meanwhile looked for: it is told as what it is, an error.
         """
-        async with session.get(self._server + path, params={"labelSelector": ENDPOINT}) as response:
+        async with session.get(path, params={"labelSelector": ENDPOINT}) as response:
             response.raise_for_status()
             listed = await response.json()
         for body in listed["items"]:
-            seen(body, False)
+            seen(body, deleted=False)
         version = listed["metadata"]["resourceVersion"]
         while True:
             async for event in self._events(session, path, version=version):
@@ -81,7 +86,7 @@ class Fleets:
                     raise RuntimeError(f"the watch of {path} broke: {body}")
                 version = body["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK":
-                    seen(body, event["type"] == "DELETED")
+                    seen(body, deleted=event["type"] == "DELETED")
 
     async def _events(self, session: aiohttp.ClientSession, path: str, *, version: str) -> AsyncIterator[Manifest]:
         query = {
@@ -90,7 +95,7 @@ class Fleets:
             "allowWatchBookmarks": "true",
             "labelSelector": ENDPOINT,
         }
-        async with session.get(self._server + path, params=query) as response:
+        async with session.get(path, params=query) as response:
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
