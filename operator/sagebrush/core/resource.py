@@ -52,7 +52,7 @@ def dig(body: Mapping[str, Any] | None, *path: str, default: Any = None) -> Any:
     """The value at *path*, or *default* where any step is missing."""
     value: Any = body
     for step in path:
-        if not isinstance(value, Mapping) or step not in value:
+        if not isinstance(value, _MAPPINGS) or step not in value:
             return default
         value = value[step]
     return value
