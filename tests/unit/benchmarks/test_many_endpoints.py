@@ -52,6 +52,21 @@ def test_load_must_stay_within_what_pods_can_do() -> None:
     assert all(each.value < 0.8 for each in busy)
 
 
+def test_busy_share_must_lag_as_a_rate_does() -> None:
+    """Just after a step the replicas were not busy all the time: a share of the moment would teach too low a capacity."""
+    made = traffic(seconds=60)
+    for demand in made.demands.values():
+        demand.level = 10.0
+    shares = []
+    for seconds in (1, 60):
+        for second in range(seconds):
+            made.tick(NOW + seconds + second)
+        answer = made.gauge("sagebrush_busy_seconds_total", now=NOW).encode()
+        shares.append([each.value for each in parse_values(answer, http_status=200).values])
+    assert max(shares[0]) < 0.8
+    assert min(shares[1]) == 1.0
+
+
 def test_history_must_be_told_of_those_that_have_one() -> None:
     """Of an old endpoint a point for each step, of a new one nothing."""
     made = traffic(seconds=1)
