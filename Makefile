@@ -139,7 +139,7 @@ bench-model-server: env ## The model server beside SageMaker's, KServe, MLServer
 
 .PHONY: bench-many-endpoints
 bench-many-endpoints: env ## CPU, queries, writes and memory with 1,000 scaled endpoints on a real Kubernetes API (BENCH_FLAGS=--quick)
-	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl
+	@$(RUN) python -m devcluster tools --only etcd,kube-apiserver,kubectl,kube-controller-manager,kube-scheduler,kwok
 	@PYTHONUNBUFFERED=1 $(RUN) python -m benchmarks.many_endpoints $(BENCH_FLAGS)
 
 .PHONY: crds

@@ -21,7 +21,7 @@ from devcluster.paths import PACKAGE, cache_dir, locked, require_space
 from devcluster.progress import say, step, tail
 
 TOOLS = PACKAGE / "tools"
-# All twelve take 15 GB, nearly all of it in Go's caches.
+# All of the cluster take 15 GB, nearly all of it in Go's caches.
 GIGABYTES_PER_PROGRAM = 1.25
 
 
@@ -36,6 +36,8 @@ class Program:
     """Regular expression that the version's output must match; empty means only our own build will do."""
     tags: tuple[str, ...] = ()
     """Go build tags, to leave out what would only take time to compile."""
+    on_demand: bool = False
+    """Built only where it is asked for by name: no cluster and no test needs it."""
 
 
 def _kubernetes(name: str) -> Program:
@@ -65,6 +67,7 @@ PROGRAMS: dict[str, Program] = {
         package="github.com/prometheus/prometheus/cmd/prometheus",
         tags=("remove_all_sd", "enable_kubernetes_sd"),
     ),
+    "kwok": Program(family="kwok", package="sigs.k8s.io/kwok/cmd/kwok", on_demand=True),
     "helm": Program(
         family="helm",
         package="helm.sh/helm/v3/cmd/helm",
@@ -72,6 +75,11 @@ PROGRAMS: dict[str, Program] = {
         accepts=r"v3\.(1[7-9]|[2-9]\d)\.",
     ),
 }
+
+
+def usual() -> list[str]:
+    """Return the names of all programs but those that only a benchmark runs."""
+    return [name for name, program in PROGRAMS.items() if not program.on_demand]
 
 
 def ensure(names: Iterable[str]) -> dict[str, Path]:

@@ -106,7 +106,7 @@ def _add_image_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 
 def _tools(options: argparse.Namespace) -> int:
-    names = options.only.split(",") if options.only else list(binaries.PROGRAMS)
+    names = options.only.split(",") if options.only else binaries.usual()
     for name, path in binaries.ensure(names).items():
         print(f"{name:24} {path}")
     return 0

@@ -147,7 +147,7 @@ def api_server_command(program: Path, *, credentials: Credentials, extra: Sequen
     ]
 
 
-def controller_manager_command(program: Path, *, credentials: Credentials) -> list[str]:
+def controller_manager_command(program: Path, *, credentials: Credentials, extra: Sequence[str] = ()) -> list[str]:
     """Return kube-controller-manager's command line."""
     # One administrator for all controllers: an account each would cost a hundred requests at every start.
     kubeconfig = credentials.kubeconfig(
@@ -160,6 +160,7 @@ def controller_manager_command(program: Path, *, credentials: Credentials) -> li
         f"--service-account-private-key-file={credentials.service_account_key}",
         # Its default lies in /usr/libexec, where it would make folders.
         f"--flex-volume-plugin-dir={credentials.folder / 'volume-plugins'}",
+        *extra,
     ]
 
 

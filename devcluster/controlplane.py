@@ -50,7 +50,12 @@ class ControlPlane:
     """
 
     def __init__(
-        self, directory: Path | str, *, start_controller_manager: bool = False, build_missing: bool = False
+        self,
+        directory: Path | str,
+        *,
+        start_controller_manager: bool = False,
+        controller_flags: Sequence[str] = (),
+        build_missing: bool = False,
     ) -> None:
         """Prepare, without starting anything.
 
@@ -59,6 +64,7 @@ class ControlPlane:
         """
         self.directory = Path(directory).absolute()
         self._with_controllers = start_controller_manager
+        self._controller_flags = controller_flags
         self._build_missing = build_missing
         self._running: list[processes.Process] = []
         self._credentials: Credentials | None = None
@@ -129,9 +135,13 @@ class ControlPlane:
         wait_for_api(credentials, paths=paths, watched=lambda: self._running)
         if self._with_controllers:
             name = "kube-controller-manager"
-            self._start_once(name, lambda: controller_manager_command(programs[name], credentials=credentials))
+            self._start_once(name, lambda: self._controllers(programs[name]))
             paths.append("/api/v1/namespaces/default/serviceaccounts/default")
             wait_for_api(credentials, paths=paths, watched=lambda: self._running)
+
+    def run_beside(self, name: str, command: Sequence[str]) -> None:
+        """Start one more program, which ends with the control plane."""
+        self._start_once(name, lambda: command)
 
     def stop_api_server(self) -> None:
         """Stop kube-apiserver only, as in an outage; `start_api_server` brings it back with all its objects."""
@@ -148,6 +158,9 @@ class ControlPlane:
             processes.forget(process, folder=self.directory)
         self._running.clear()
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
+
+    def _controllers(self, program: Path) -> Sequence[str]:
+        return controller_manager_command(program, credentials=self.credentials, extra=self._controller_flags)
 
     def _start_once(self, name: str, command: Callable[[], Sequence[str]]) -> None:
         if name not in {each.name for each in self._running}:

@@ -22,7 +22,7 @@ def main() -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = datetime.now(UTC)
-    print("starting a Kubernetes API, pods that are not, their Prometheus and the operator", flush=True)
+    print("starting Kubernetes, nodes that run nothing, the pods' Prometheus and the operator", flush=True)
     with Stage(options) as stage:
         run = Scenario(stage)
         try:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import urllib3
 
+from benchmarks.many_endpoints import nodes
 from benchmarks.many_endpoints.options import ROOT, Options
 from benchmarks.many_endpoints.population import NAMESPACE, Subject
 from benchmarks.sagemaker.usage import machine_busy_seconds, usage
@@ -53,7 +54,15 @@ class Stage:
         for old in (self.rounds_file, self.log, *self.folder.glob("*.pstats")):
             old.unlink(missing_ok=True)
         with contextlib.ExitStack() as starting:
-            plane = starting.enter_context(ControlPlane(self.folder / "control-plane", build_missing=True))
+            plane = starting.enter_context(
+                ControlPlane(
+                    self.folder / "control-plane",
+                    start_controller_manager=True,
+                    controller_flags=nodes.CONTROLLER_FLAGS,
+                    build_missing=True,
+                )
+            )
+            nodes.start(plane, folder=self.folder, startup_seconds=self.options.startup_seconds)
             plane.kubectl("apply", "-f", str(ROOT / "crds"))
             plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
             plane.kubectl("create", "namespace", NAMESPACE)
@@ -71,14 +80,14 @@ class Stage:
     def _start_world(self, stack: contextlib.ExitStack, kubeconfig: Path) -> "subprocess.Popen[str]":
         options = self.options
         command = [sys.executable, "-m", "benchmarks.many_endpoints.world", "--kubeconfig", str(kubeconfig)]
-        for name in ("endpoints", "scrape_seconds", "startup_seconds", "history_endpoints"):
+        for name in ("endpoints", "scrape_seconds", "history_endpoints"):
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
         log = stack.enter_context((self.folder / "world.log").open("w"))
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
         stack.callback(_end, process)
         line = process.stdout.readline() if process.stdout else ""
         if not line:
-            raise RuntimeError(f"the pods and their Prometheus did not start: see {self.folder / 'world.log'}")
+            raise RuntimeError(f"the pods' Prometheus did not start: see {self.folder / 'world.log'}")
         self._url = json.loads(line)["url"]
         return process
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from benchmarks.many_endpoints.population import CAPACITY, NAMESPACE, SERVICE_SECONDS, Subject
 
 WINDOW_SECONDS = 120.0
+BUSY_SECONDS = 60
+"""What the operator's query for the busy share looks back over: four scrapes of 15 s."""
 _NOISE = 0.02
 _NAMED = re.compile(r'endpoint_name="([^"]+)"')
 
@@ -41,6 +43,8 @@ class Demand:
     """Requests per minute at this moment."""
     pods: dict[str, PodCounter] = field(default_factory=dict)
     serving: int = 0
+    busy: deque[float] = field(default_factory=lambda: deque(maxlen=BUSY_SECONDS))
+    """What share of its time a replica computed, second by second, over the newest of them."""
 
 
 class Traffic:
@@ -87,6 +91,7 @@ class Traffic:
                 demand.daily = 1 + amplitude * math.sin(2 * math.pi * phase)
             noise = self._random.gauss(1.0, _NOISE)
             demand.rate = max(0.0, demand.subject.base * demand.level * demand.daily * noise)
+            demand.busy.append(min(1.0, demand.rate / 60 / max(1, demand.serving) / CAPACITY))
             if demand.serving:
                 demand.counted += demand.rate / 60 * passed / demand.serving
             for pod in demand.pods.values():
@@ -106,7 +111,7 @@ class Traffic:
         rows = []
         for demand in self.demands.values():
             if "busy_seconds" in query:
-                value = min(1.0, demand.rate / 60 / max(1, demand.serving) / CAPACITY)
+                value = sum(demand.busy) / max(1, len(demand.busy))
             elif "in_flight" in query:
                 value = demand.rate / 60 * SERVICE_SECONDS / max(1, demand.serving)
             elif "waiting" in query:

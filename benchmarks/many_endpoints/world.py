@@ -1,4 +1,4 @@
-"""All that surrounds the operator, in a process of its own: pods that aren't, and a Prometheus that has seen them."""
+"""A Prometheus that has seen the pods, in a process of its own."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from benchmarks.many_endpoints.pods import Pods
+from benchmarks.many_endpoints.fleets import Fleets
 from benchmarks.many_endpoints.population import Subject
 from benchmarks.many_endpoints.traffic import Traffic
 
@@ -29,8 +29,8 @@ class Asked:
 class World:
     """Prometheus' API for the operator, and beside it what the benchmark asks and sets."""
 
-    def __init__(self, traffic: Traffic, pods: Pods) -> None:
-        self._traffic, self._pods = traffic, pods
+    def __init__(self, traffic: Traffic, fleets: Fleets) -> None:
+        self._traffic, self._fleets = traffic, fleets
         self._asked = Asked()
 
     async def run(self) -> None:
@@ -47,7 +47,7 @@ class World:
         host, port = runner.addresses[0][:2]
         print(json.dumps({"url": f"http://{host}:{port}"}), flush=True)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._pods.run())
+            group.create_task(self._fleets.run())
             group.create_task(self._tick())
 
     async def _tick(self) -> None:
@@ -88,7 +88,7 @@ class World:
     async def _state(self, _request: web.Request) -> web.Response:
         fleets = {
             fleet.name: {"wanted": fleet.wanted, "ready": fleet.ready, "settled": fleet.settled, "askedAt": fleet.asked_at}
-            for fleet in self._pods.fleets.values()
+            for fleet in self._fleets.fleets.values()
         }  # fmt: skip
         asked = self._asked
         queries = {"counters": asked.counters, "gauges": asked.gauges, "histories": asked.histories}
@@ -101,7 +101,6 @@ def main() -> None:
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--endpoints", type=int, required=True)
     parser.add_argument("--scrape-seconds", type=float, required=True)
-    parser.add_argument("--startup-seconds", type=float, required=True)
     parser.add_argument("--history-endpoints", type=int, required=True)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
@@ -112,7 +111,7 @@ def main() -> None:
     )
 
     async def run() -> None:
-        await World(traffic, Pods(given.kubeconfig, traffic, startup_seconds=given.startup_seconds)).run()
+        await World(traffic, Fleets(given.kubeconfig, traffic, clock=time.time)).run()
 
     asyncio.run(run())
 

@@ -1,7 +1,8 @@
 """The whole of kopf's part: watch streams become keys in our queue. Nothing of kopf's is written on any object."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,6 +74,16 @@ class _NoDiff(kopf.DiffBaseStorage):
         """Nothing is written on any object."""
 
 
+class _Patience(Iterable[float]):
+    """
+    Seconds between kopf's tries of one request. They have no end: after the last one a watch would fail, and the operator
+    with it, so that the length of an outage would decide when it is started anew.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1, 1, 2, 3, 5, 8, 13), itertools.repeat(21))
+
+
 def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
     """Kopf without its opinions: no peering, no posting, no scanning in a namespaced install, streams that end in time."""
     settings = kopf.OperatorSettings()
@@ -85,7 +96,7 @@ def build_settings(*, namespaced: bool) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
-    settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21)
+    settings.networking.error_backoffs = _Patience()
     settings.queueing.idle_timeout = 1
     for child in CHILDREN:
         settings.watching.label_selectors[child.plural] = f"{MANAGED_BY}={MANAGER}"

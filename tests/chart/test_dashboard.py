@@ -17,7 +17,7 @@ from sagebrush.core.scaling.facts import Capacity
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.words import sentence
 from sagebrush.metrics.exporter import OperatorMetrics
-from sagebrush.metrics.scaler import Shown
+from sagebrush.metrics.scaler import Price, Shown
 from tests.chart.conftest import CHART, program
 from tests.integration.kube import wait_for
 from tests.integration.operator_process import free_port
@@ -47,8 +47,8 @@ def exported() -> set[str]:
         4, 1, ScalingReason.ABOVE_TARGET, "", History(), requests_per_minute=1.0, recommended=5, limited_by="maxReplicas",
         capacity=Capacity(1.0), prediction=Predicted(1.0, NOON), proposals=(Proposal("Target", 4, sentence("")),),
     )  # fmt: skip
-    shown = Shown(1, 1.0, timedelta(0), {"0.5": 1.0}, 1.0, "USD")
-    metrics.scaler.decided(made, shown, namespace="shop", endpoint="kdd")
+    shown = {"AllTraffic": Shown(made, 1, 1.0, timedelta(0), {"0.5": 1.0})}
+    metrics.scaler.decided(shown, namespace="shop", endpoint="kdd", cost=Price(1.0, "USD"))
     metrics.scaler.took(0.1)
     operator = set(re.findall(r"^(sagebrush_\w+)", metrics.render().decode(), re.MULTILINE))
     # The model server is no package of the operator's tests: its names as they stand in its source.

@@ -481,3 +481,9 @@ def test_kernel_setting_that_cannot_be_set_must_not_end_down(monkeypatch: pytest
 
     monkeypatch.setattr(Path, "write_text", read_only)
     network.restore_sysctls({"kernel/panic": "12345"})
+
+
+def test_tools_must_not_build_what_only_a_benchmark_runs() -> None:
+    """A first `make test` takes its minutes for what it needs."""
+    assert set(binaries.PROGRAMS) - set(binaries.usual()) == {"kwok"}
+    assert set(cluster.PROGRAMS) <= set(binaries.usual())

@@ -199,7 +199,7 @@ class ClusterModelEndpoints(_ClusterKind[ModelEndpointSpec, ModelEndpointStatus]
         )
         plan = model_endpoint.reconcile(meta, spec, status, observed, defaults=self._defaults, now=now)
         fleet = model_endpoint.fleet_of(spec, status, observed)
-        endpoint = AtRest.after(plan, spec=spec, status=status, fleet=fleet)
+        endpoint = AtRest.after(plan, spec=spec, status=status, written=body.get("status"), fleet=fleet)
         if endpoint is not None:
             self._rests[key] = _Rest(seen, meta, endpoint, ready)
         return plan

@@ -6,9 +6,11 @@ same number. What was rendered and compared for them the last time would only be
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core.plan import Plan
+from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.scaling.compiled import Policy
 from sagebrush.core.scaling.decision import Decision, ScalingReason
 from sagebrush.core.scaling.facts import Fleet
@@ -28,13 +30,19 @@ class AtRest:
 
     @classmethod
     def after(
-        cls, plan: Plan[ModelEndpointStatus], *, spec: ModelEndpointSpec, status: ModelEndpointStatus, fleet: Fleet
+        cls,
+        plan: Plan[ModelEndpointStatus],
+        *,
+        spec: ModelEndpointSpec,
+        status: ModelEndpointStatus,
+        written: Any,
+        fleet: Fleet,
     ) -> "AtRest | None":
-        """What to keep of a pass that came to *plan*; None where it was not at rest."""
+        """What to keep of a pass that came to *plan*; None where it was not at rest. *written*: status as it is stored."""
         busy = plan.actions or plan.events or plan.requeue_after is not None or plan.decision is None
-        if busy or spec.scaling is None or plan.status != status:
+        if busy or spec.scaling is None or plan.status != status or status.to_dict() != written:
             return None
-        return cls(spec, status, fleet, policy_of(spec.scaling), plan)
+        return cls(spec, status, fleet, policy_of(spec.scaling), replace(plan, written=True))
 
     def tick(self, facts: ScalingFacts, *, now: datetime) -> Plan[ModelEndpointStatus] | None:
         """
@@ -48,7 +56,7 @@ class AtRest:
         if not _says_the_same(decision, before):
             return None
         told = status_of(decision, previous=self.status.scaling, policy=scaling, knowledge=facts.knowledge, now=now)
-        return replace(self.plan, decision=decision) if told is self.status.scaling else None
+        return replace(self.plan, decisions={VARIANT: decision}) if told is self.status.scaling else None
 
 
 def _says_the_same(decision: Decision, before: Decision) -> bool:

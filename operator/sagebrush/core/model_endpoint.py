@@ -20,6 +20,7 @@ from sagebrush.core.defaults import Defaults
 from sagebrush.core.model_source import Finding, ResolvedModel, SourceJob, resolve_model
 from sagebrush.core.ownership import conflict
 from sagebrush.core.plan import Action, Announcement, Plan
+from sagebrush.core.render.deployment import VARIANT
 from sagebrush.core.resource import Manifest, Meta, dig
 from sagebrush.core.revision import child_actions, previous_model, served_model, serving_of
 from sagebrush.core.scaling.decision import Decision
@@ -277,7 +278,8 @@ def _report(
             "scaling": scaling,
         }
     )
-    return Plan(status=new, actions=actions, events=tuple(events), decision=decision)
+    decisions = {VARIANT: decision} if decision else {}
+    return Plan(status=new, actions=actions, events=tuple(events), decisions=decisions)
 
 
 def _scaling_facts(decision: Decision, scaling: ScalingStatus) -> tuple[ConditionFact, ...]:

@@ -1,6 +1,7 @@
 """What a decision consists of: actions to carry out, the status to report, what to tell, when to look again."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -50,7 +51,15 @@ class Plan(Generic[StatusT]):
     actions: tuple[Action, ...] = ()
     events: tuple[Announcement, ...] = ()
     requeue_after: timedelta | None = None
-    decision: Decision | None = None
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    """By variant; their histories count once the plan is carried out."""
+    written: bool = field(default=False, compare=False)
+    """Whether the status is known to be the one that is stored already, to the letter."""
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision where it is the only one."""
+        return next(iter(self.decisions.values())) if len(self.decisions) == 1 else None
 
 
 class ErrorClass(StrEnum):
@@ -62,6 +71,7 @@ class ErrorClass(StrEnum):
     BUSY = "Busy"  # another change is under way: look again soon, nothing is wrong
     THROTTLED = "Throttled"  # too many calls: back off
     TRANSIENT = "Transient"  # back off and try again
+    UNREACHABLE = "Unreachable"  # the API server does not answer: the same, but never for long
     BUG = "Bug"  # ours: logged with its traceback, back off
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 Manifest = dict[str, Any]
 _MAPPINGS = (dict, Mapping)  # what is asked first is cheap
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """Names one object that is reconciled."""
+class Key(NamedTuple):
+    """Names one object that is reconciled. A tuple, since it is hashed and compared all the time."""
 
     kind: str
     namespace: str
@@ -53,7 +52,7 @@ def dig(body: Mapping[str, Any] | None, *path: str, default: Any = None) -> Any:
     """The value at *path*, or *default* where any step is missing."""
     value: Any = body
     for step in path:
-        if not isinstance(value, Mapping) or step not in value:
+        if not isinstance(value, _MAPPINGS) or step not in value:
             return default
         value = value[step]
     return value

@@ -1,6 +1,7 @@
 """The operator's own metrics, in a registry of its own."""
 
 from datetime import timedelta
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -35,13 +36,17 @@ class OperatorMetrics:
             "sagebrush_reconcile_errors", "Passes that failed, by class of error.", ("kind", "class"), registry=registry
         )
         self._queue = Gauge("sagebrush_queue_depth", "Objects that wait for a pass.", ("backend",), registry=registry)
+        # What labels() gives is looked up at every pass, and always the same.
+        self._passes = cache(lambda kind, outcome: (self._reconciles.labels(kind, outcome), self._seconds.labels(kind)))
+        self._depth = cache(self._queue.labels)
         self._aws = AwsMetrics(registry)
         self._scaler = ScalerMetrics(registry)
 
     def reconciled(self, kind: str, *, outcome: str, duration: timedelta) -> None:
         """A pass over an object of *kind* ended."""
-        self._reconciles.labels(kind, outcome).inc()
-        self._seconds.labels(kind).observe(duration.total_seconds())
+        counted, timed = self._passes(kind, outcome)
+        counted.inc()
+        timed.observe(duration.total_seconds())
 
     def failed(self, kind: str, *, error_class: str) -> None:
         """A pass ended in an error of the class."""
@@ -49,7 +54,7 @@ class OperatorMetrics:
 
     def queued(self, depth: int, *, backend: str) -> None:
         """The number of objects of a backend that wait."""
-        self._queue.labels(backend).set(depth)
+        self._depth(backend).set(depth)
 
     @property
     def aws(self) -> AwsMetrics:

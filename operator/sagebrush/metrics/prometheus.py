@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from sagebrush.core.scaling.counters import scrape_interval_seconds
 from sagebrush.core.scaling.window import LONG_WINDOW, PodSeries, Problem, Readings, read, unknown
 from sagebrush.metrics.answer import Answer, PrometheusError, SeriesKey, parse_answer
 from sagebrush.metrics.combined import doubted
@@ -53,6 +54,14 @@ class Snapshot:
     """Prometheus says that data may be missing: readings are not complete."""
     unlabelled: int = 0
     """Series left out because they lack ``namespace``, ``pod`` or a label of the endpoint."""
+    _intervals: dict[SeriesKey, float] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def scrape_seconds(self, key: SeriesKey) -> float:
+        """How often the pods of a variant are scraped, as their samples show; found once, and asked for by many."""
+        found = self._intervals.get(key)
+        if found is None:
+            found = self._intervals[key] = scrape_interval_seconds(self.series.get(key, ()))
+        return found
 
     def readings(
         self,
@@ -71,8 +80,9 @@ class Snapshot:
             return unknown(Problem.SOURCE, message=self.problem or "no answer yet")
         # How much time has passed since is the only thing taken from the operator's clock, so it may be wrong.
         at = self.evaluated_at + max(now - self.taken_at, timedelta(0))
-        found = self.series.get(SeriesKey(namespace, endpoint, variant), ())
-        short, long = read(found, ready_pods=ready_pods, at=at)
+        key = SeriesKey(namespace, endpoint, variant)
+        found, interval = self.series.get(key, ()), self.scrape_seconds(key)
+        short, long = read(found, ready_pods=ready_pods, at=at, interval_seconds=interval)
         if long.problem is Problem.NO_DATA and self.unlabelled:
             lost = (
                 f"{long.message}; {self.unlabelled} series lack the label namespace, pod, endpoint_name or variant_name"

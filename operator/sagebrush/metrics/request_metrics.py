@@ -133,7 +133,7 @@ class RequestMetrics:
 
     def scrape_seconds(self, namespace: str, endpoint: str, variant: str) -> float:
         """How often Prometheus scrapes the pods of a variant, as its samples show."""
-        return scrape_interval_seconds(self.prometheus.latest.series.get(SeriesKey(namespace, endpoint, variant), ()))
+        return self.prometheus.latest.scrape_seconds(SeriesKey(namespace, endpoint, variant))
 
     async def fetch_history(
         self, namespace: str, *, endpoint: str, variant: str, span: timedelta, step: timedelta
@@ -189,7 +189,7 @@ class RequestMetrics:
         if snapshot.evaluated_at is None:
             return Load()
         series = snapshot.series.get(key, ())
-        oldest = snapshot.evaluated_at.timestamp() - stale_after_seconds(scrape_interval_seconds(series))
+        oldest = snapshot.evaluated_at.timestamp() - stale_after_seconds(snapshot.scrape_seconds(key))
         fresh = {one.pod for one in series if one.samples and one.samples[-1].unix_seconds >= oldest}
         return self._load.latest.of(key, pods=fresh, ready=fresh if ready_pods is None else ready_pods.keys())
 

@@ -1,136 +1,186 @@
 """What the scaler sees and does, as metrics of the operator."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from sagebrush.core.scaling.decision import Decision
 
 _ENDPOINT = ("namespace", "endpoint")
+_VARIANT = (*_ENDPOINT, "variant")
 _DECISION_SECONDS = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is shown beside a decision. What is unknown is absent, never 0."""
+    """A decision on one variant, and what is shown beside it. What is unknown is absent, never 0."""
 
+    decision: Decision
     ready_replicas: int | None = None
     target_requests_per_minute: float | None = None
     metrics_age: timedelta | None = None
     startup_seconds: Mapping[str, float] = field(default_factory=dict)
     """By quantile."""
-    cost_per_hour: float | None = None
-    currency: str = ""
 
 
-class ScalerMetrics:
-    """The series of one endpoint appear with its first decision, and go with the endpoint."""
+class Price(NamedTuple):
+    """What an endpoint costs."""
+
+    per_hour: float
+    currency: str
+
+
+class _Gauge(NamedTuple):
+    name: str
+    about: str
+    values: Callable[[Shown], Iterable[tuple[str, float | None]]]
+    """By the value of :attr:`label`."""
+    label: str = ""
+
+
+def _one(value: Callable[[Shown], float | None]) -> Callable[[Shown], Iterable[tuple[str, float | None]]]:
+    return lambda shown: (("", value(shown)),)
+
+
+_GAUGES = (
+    _Gauge("desired_replicas", "Replicas that the scaler chose.", _one(lambda each: each.decision.replicas)),
+    _Gauge("ready_replicas", "Replicas that serve.", _one(lambda each: each.ready_replicas)),
+    _Gauge(
+        "recommended_replicas",
+        "Replicas that mode Auto would have; in mode Recommend and while another scaler rules.",
+        _one(lambda each: each.decision.recommended),
+    ),
+    _Gauge(
+        "proposed_replicas",
+        "Replicas that a behaviour asks for.",
+        lambda each: ((proposal.by, proposal.replicas) for proposal in each.decision.proposals),
+        "by",
+    ),
+    _Gauge(
+        "limited",
+        "1 for what bound the number of replicas, by field of spec.scaling.",
+        lambda each: ((each.decision.limited_by, 1.0 if each.decision.limited_by else None),),
+        "by",
+    ),
+    _Gauge(
+        "observed_requests_per_minute",
+        "Requests per minute over all replicas; absent while nothing usable is measured.",
+        _one(lambda each: each.decision.requests_per_minute),
+    ),
+    _Gauge(
+        "predicted_requests_per_minute",
+        "Most requests per minute expected until new replicas could be Ready.",
+        _one(lambda each: each.decision.prediction.requests_per_minute if each.decision.prediction else None),
+    ),
+    _Gauge(
+        "target_requests_per_minute",
+        "Requests per minute that each replica should carry.",
+        _one(lambda each: each.target_requests_per_minute),
+    ),
+    _Gauge(
+        "capacity_requests_per_second",
+        "Requests per second that one replica can answer.",
+        _one(lambda each: each.decision.capacity.requests_per_second if each.decision.capacity else None),
+    ),
+    _Gauge(
+        "startup_seconds",
+        "Time from the decision to Ready, of the newest starts.",
+        lambda each: each.startup_seconds.items(),
+        "quantile",
+    ),
+    _Gauge(
+        "metrics_age_seconds",
+        "Age of the newest sample, by Prometheus' clock; absent where there is none.",
+        _one(lambda each: None if each.metrics_age is None else each.metrics_age.total_seconds()),
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is kept of one endpoint."""
+
+    variants: Mapping[str, Shown]
+    cost: Price | None = None
+    decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By variant and reason."""
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By variant and direction."""
+
+
+class ScalerMetrics(Collector):
+    """
+    The series of an endpoint's variants appear with the first decision, and go with the endpoint.
+
+    Of each variant the newest decision is kept; series are made of it when somebody asks, which is more seldom.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._shown: dict[tuple[str, str], dict[tuple[Gauge, tuple[str, ...]], float]] = {}
-        self._counted: dict[tuple[str, str], dict[tuple[Counter, str], Counter]] = {}
-        gauge = self._gauge
-        self._desired = gauge("desired_replicas", "Replicas that the scaler chose.")
-        self._ready = gauge("ready_replicas", "Replicas that serve.")
-        self._recommended = gauge(
-            "recommended_replicas",
-            "Replicas that mode Auto would have; in mode Recommend and while another scaler rules.",
-        )
-        self._proposed = gauge("proposed_replicas", "Replicas that a behaviour asks for.", "by")
-        self._limited = gauge("limited", "1 for what bound the number of replicas, by field of spec.scaling.", "by")
-        self._observed = gauge(
-            "observed_requests_per_minute",
-            "Requests per minute over all replicas; absent while nothing usable is measured.",
-        )
-        self._predicted = gauge(
-            "predicted_requests_per_minute", "Most requests per minute expected until new replicas could be Ready."
-        )
-        self._target = gauge("target_requests_per_minute", "Requests per minute that each replica should carry.")
-        self._capacity = gauge("capacity_requests_per_second", "Requests per second that one replica can answer.")
-        self._startup = gauge("startup_seconds", "Time from the decision to Ready, of the newest starts.", "quantile")
-        self._age = gauge(
-            "metrics_age_seconds", "Age of the newest sample, by Prometheus' clock; absent where there is none."
-        )
-        self._cost = Gauge(
-            "sagebrush_endpoint_cost_per_hour",
-            "Estimated cost of the endpoint's instances per hour, where prices are known.",
-            (*_ENDPOINT, "currency"),
-            registry=registry,
-        )
-        self._decisions = Counter(
-            "sagebrush_scaler_decisions",
-            "Decisions of the scaler, by reason.",
-            (*_ENDPOINT, "reason"),
-            registry=registry,
-        )
-        self._changes = Counter(
-            "sagebrush_scaler_changes",
-            "Changes of the number of replicas, by direction: out or in.",
-            (*_ENDPOINT, "direction"),
-            registry=registry,
-        )
+        self._told: dict[tuple[str, str], _Told] = {}
         self._took = Histogram(
             "sagebrush_scaler_decision_duration_seconds",
             "Duration of a decision of the scaler.",
             buckets=_DECISION_SECONDS,
             registry=registry,
         )
-
-    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(f"sagebrush_scaler_{name}", about, (*_ENDPOINT, *labels), registry=self._registry)
+        registry.register(self)
 
     def took(self, seconds: float) -> None:
         """A decision was made."""
         self._took.observe(seconds)
 
-    def decided(self, decision: Decision, shown: Shown, *, namespace: str, endpoint: str) -> None:
-        """The scaler decided for an endpoint."""
-        prediction, capacity = decision.prediction, decision.capacity
-        values: list[tuple[Gauge, str | None, float | None]] = [
-            (self._desired, None, decision.replicas),
-            (self._ready, None, shown.ready_replicas),
-            (self._recommended, None, decision.recommended),
-            (self._observed, None, decision.requests_per_minute),
-            (self._predicted, None, prediction.requests_per_minute if prediction else None),
-            (self._target, None, shown.target_requests_per_minute),
-            (self._capacity, None, capacity.requests_per_second if capacity else None),
-            (self._age, None, None if shown.metrics_age is None else shown.metrics_age.total_seconds()),
-            *((self._startup, quantile, seconds) for quantile, seconds in shown.startup_seconds.items()),
-            (self._cost, shown.currency, shown.cost_per_hour),
-            *((self._proposed, each.by, float(each.replicas)) for each in decision.proposals),
-            (self._limited, decision.limited_by, 1.0 if decision.limited_by else None),
-        ]
-        where = (namespace, endpoint)
-        now: dict[tuple[Gauge, tuple[str, ...]], float] = {}
-        for gauge, label, value in values:
-            if value is not None:
-                now[gauge, where if label is None else (*where, label)] = value
-        before = self._shown.get(where, {})
-        for (gauge, labels), value in now.items():
-            if before.get((gauge, labels)) != value:  # most stay as they are, from one tick to the next
-                gauge.labels(*labels).set(value)
-        for gauge, labels in before.keys() - now.keys():
-            gauge.remove(*labels)
-        self._shown[where] = now
-        counted = self._counted.setdefault(where, {})
-        for counter, label in ((self._decisions, str(decision.reason)), *self._change(decision)):
-            series = counted.get((counter, label))
-            if series is None:
-                series = counted[counter, label] = counter.labels(*where, label)
-            series.inc()
-
-    def _change(self, decision: Decision) -> tuple[tuple[Counter, str], ...]:
-        if not decision.changed:
-            return ()
-        return ((self._changes, "out" if decision.replicas > decision.previous_replicas else "in"),)
+    def decided(
+        self, variants: Mapping[str, Shown], *, namespace: str, endpoint: str, cost: Price | None = None
+    ) -> None:
+        """The scaler decided for an endpoint, on these variants of it and no other."""
+        told = self._told.get((namespace, endpoint))
+        if told is None:
+            told = self._told[namespace, endpoint] = _Told(variants)
+        told.variants, told.cost = variants, cost
+        for name, shown in variants.items():
+            decision = shown.decision
+            told.decisions[name, str(decision.reason)] += 1
+            if decision.changed:
+                told.changes[name, "out" if decision.replicas > decision.previous_replicas else "in"] += 1
 
     def forget(self, namespace: str, *, endpoint: str) -> None:
         """The endpoint is gone, or scales no more: so are its series. Harmless where there are none."""
-        where = (namespace, endpoint)
-        for gauge, labels in self._shown.pop(where, ()):
-            gauge.remove(*labels)
-        for counter, label in self._counted.pop(where, ()):
-            counter.remove(*where, label)
+        self._told.pop((namespace, endpoint), None)
+
+    def collect(self) -> Iterable[Metric]:
+        """All series as they are now."""
+        yield from map(self._gauge, _GAUGES)
+        cost = GaugeMetricFamily(
+            "sagebrush_endpoint_cost_per_hour",
+            "Estimated cost of the endpoint's instances per hour, where prices are known.",
+            labels=(*_ENDPOINT, "currency"),
+        )
+        decisions = _counter("decisions", "Decisions of the scaler, by reason.", "reason")
+        changes = _counter("changes", "Changes of the number of replicas, by direction: out or in.", "direction")
+        for where, told in self._told.items():
+            if told.cost is not None:
+                cost.add_metric((*where, told.cost.currency), told.cost.per_hour)
+            for family, counted in ((decisions, told.decisions), (changes, told.changes)):
+                for labels, count in counted.items():
+                    family.add_metric((*where, *labels), count)
+        yield from (cost, decisions, changes)
+
+    def _gauge(self, gauge: _Gauge) -> Metric:
+        extra: Any = (gauge.label,) if gauge.label else ()
+        family = GaugeMetricFamily(f"sagebrush_scaler_{gauge.name}", gauge.about, labels=(*_VARIANT, *extra))
+        for where, told in self._told.items():
+            for name, shown in told.variants.items():
+                for label, value in gauge.values(shown):
+                    if value is not None:
+                        family.add_metric((*where, name, label) if extra else (*where, name), value)
+        return family
+
+
+def _counter(name: str, about: str, label: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"sagebrush_scaler_{name}", about, labels=(*_VARIANT, label))

@@ -14,22 +14,27 @@ from sagebrush.api.meta import Backend
 from sagebrush.backends.base import Kind
 from sagebrush.backends.sagemaker.base import Gateway
 from sagebrush.core.conditions import Reason
-from sagebrush.core.plan import ErrorClass, Failed, Plan, SpecError
+from sagebrush.core.plan import Announcement, ErrorClass, Failed, Plan, SpecError
 from sagebrush.core.resource import Key, Manifest, Meta
 from sagebrush.core.sagemaker.calls import AwsError
 from sagebrush.kube.cache import Cache
 from sagebrush.kube.client import ApiError, Client
 from sagebrush.kube.events import EventRecorder
 from sagebrush.metrics.exporter import OperatorMetrics
-from sagebrush.metrics.scaler import Shown
 from sagebrush.runtime.dispatch import backend_of
 from sagebrush.runtime.executor import Executor, error_class
-from sagebrush.runtime.workqueue import WorkQueue
+from sagebrush.runtime.showing import price_of, shown_of
+from sagebrush.runtime.workqueue import LONGEST_BACKOFF_SECONDS, WorkQueue
 
 log = logging.getLogger(__name__)
 
 SLOW_RETRY_SECONDS = 300.0
 _BUSY_RETRY_SECONDS = 5.0
+_UNREACHABLE_RETRY_SECONDS = 25.0
+"""
+With its spread half a minute at most: after an outage of whatever length all goes on within that time. To ask a server that
+does not answer costs it nothing.
+"""
 _REFUSED_FOR = timedelta(minutes=10)
 _FOR_EVER = 1_000_000
 
@@ -42,6 +47,17 @@ class _Response:
     quiet: int = 0
     slow: bool = False
     at_least_seconds: float = 0.0
+    at_most_seconds: float = LONGEST_BACKOFF_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwritten:
+    """A status that could not be written yet, and the Events that go with it."""
+
+    stored: Manifest | None
+    """The status that is in its place."""
+    status: Manifest | None
+    events: tuple[Announcement, ...]
 
 
 # Most transient errors mend themselves at once: nothing to tell yet.
@@ -52,6 +68,7 @@ _RESPONSES = {
     ErrorClass.BUSY: _Response(Reason.UPDATING, quiet=_FOR_EVER, at_least_seconds=_BUSY_RETRY_SECONDS),
     ErrorClass.THROTTLED: _Response(Reason.THROTTLED, quiet=4),
     ErrorClass.TRANSIENT: _Response(Reason.APPLY_FAILED, quiet=2),
+    ErrorClass.UNREACHABLE: _Response(Reason.APPLY_FAILED, quiet=2, at_most_seconds=_UNREACHABLE_RETRY_SECONDS),
     ErrorClass.BUG: _Response(Reason.APPLY_FAILED),
 }
 
@@ -78,6 +95,7 @@ class Controller:
         self._executor = Executor(client, cache, gateway)
         self._slow_retry_seconds = slow_retry_seconds
         self._refused: dict[Key, tuple[str, int, datetime]] = {}
+        self._unwritten: dict[Key, _Unwritten] = {}
 
     async def run(self, *, workers: int) -> None:
         """Work until cancelled."""
@@ -106,7 +124,7 @@ class Controller:
     def _failed(self, key: Key, failed: Failed) -> None:
         response = _RESPONSES[failed.error_class]
         least = self._slow_retry_seconds if response.slow else response.at_least_seconds
-        seconds = self._queue.retry(key, at_least_seconds=least)
+        seconds = self._queue.retry(key, at_least_seconds=least, at_most_seconds=response.at_most_seconds)
         self._metrics.failed(key.kind, error_class=failed.error_class)
         log.warning(
             "%s; again in %.1f s", failed.message, seconds, extra={"key": str(key), "class": str(failed.error_class)}
@@ -114,15 +132,17 @@ class Controller:
 
     async def _reconcile(self, key: Key) -> str:
         """One pass; the outcome for the metrics."""
-        body = self._cache.get(key)
+        stored = self._cache.get(key)
         kind = self._kinds[key.kind]
-        if body is None or backend_of(body) is not self._backend:
+        if stored is None or backend_of(stored) is not self._backend:
             kind.forget(key)
             self._refused.pop(key, None)
-            if body is None and key.kind == "ModelEndpoint":
+            self._unwritten.pop(key, None)
+            if stored is None and key.kind == "ModelEndpoint":
                 self._metrics.scaler.forget(key.namespace, endpoint=key.name)
             self._queue.forget(key)
             return "gone"
+        body = self._with_unwritten(key, stored)
         meta, now = Meta.of(body), self._clock()
         plan, failed = await self._planned(key, body, meta, now=now)
         if plan is None:
@@ -142,7 +162,7 @@ class Controller:
             if final:  # the others are counted where they are put in line again
                 self._refuse(key, meta, now=now)
             plan = kind.stalled(meta, body, reason=reason, message=failed.message, final=final, now=now)
-        await self._report(key, body, plan)
+        await self._report(key, stored, plan)
         if failed and failed.error_class is not ErrorClass.INVALID:
             self._failed(key, failed)
             return "error"
@@ -191,38 +211,52 @@ class Controller:
         return False
 
     def _show(self, key: Key, plan: Plan[Any], *, now: datetime) -> None:
-        """The scaler's decision, as metrics."""
-        decision = plan.decision
-        if decision is None:
-            if key.kind == "ModelEndpoint":
-                self._metrics.scaler.forget(key.namespace, endpoint=key.name)
-            return
-        told, cost = (plan.status.scaling, plan.status.cost) if plan.status else (None, None)
-        startup = told.startup if told else None
-        shown = Shown(
-            ready_replicas=plan.status.ready_replicas if plan.status else None,
-            target_requests_per_minute=told.target_requests_per_minute if told else None,
-            metrics_age=max(now - decision.observed_at, timedelta(0)) if decision.observed_at else None,
-            startup_seconds={"0.5": startup.p50_seconds, "0.9": startup.p90_seconds} if startup else {},
-            cost_per_hour=cost.hourly if cost else None,
-            currency=cost.currency if cost else "",
-        )
-        self._metrics.scaler.decided(decision, shown, namespace=key.namespace, endpoint=key.name)
+        """The scaler's decisions, as metrics."""
+        scaler = self._metrics.scaler
+        if plan.decisions:
+            shown, cost = shown_of(plan, now=now), price_of(plan)
+            scaler.decided(shown, namespace=key.namespace, endpoint=key.name, cost=cost)
+        elif key.kind == "ModelEndpoint":
+            scaler.forget(key.namespace, endpoint=key.name)
 
-    async def _report(self, key: Key, body: Manifest, plan: Plan[Any]) -> None:
-        """Write the status if it changed, then tell."""
+    def _with_unwritten(self, key: Key, stored: Manifest) -> Manifest:
+        """
+        The object with the status that it would have, had the last write not failed: what was done then is done, and the
+        record of it must not be lost. Not so where somebody has written meanwhile, or we have and only the answer was lost.
+        """
+        late = self._unwritten.get(key)
+        if late is None:
+            return stored
+        there = stored.get("status")
+        if there != late.stored:
+            late = self._unwritten[key] = _Unwritten(there, there, late.events)
+        return {**stored, "status": late.status}
+
+    async def _report(self, key: Key, stored: Manifest, plan: Plan[Any]) -> None:
+        """Write the status if it changed, then tell; what can't be written now is written, and told, by the next pass."""
         if plan.status is None:
             return
-        status = plan.status.to_dict()
-        if status != body.get("status"):
-            metadata = {name: body["metadata"][name] for name in ("name", "namespace", "uid")}
-            manifest = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "status": status}
-            try:
-                self._cache.put(await self._client.apply(manifest, subresource="status"))
-            except ApiError as error:
-                if error.status == 404:  # deleted meanwhile: the watch will say so
-                    return
-                raise
-        for announcement in plan.events:
+        late = self._unwritten.get(key)
+        events = (*late.events, *plan.events) if late else plan.events
+        if late or not plan.written:
+            status = plan.status.to_dict()
+            if status != stored.get("status"):
+                self._unwritten[key] = _Unwritten(stored.get("status"), status, events)
+                if not await self._write_status(stored, status):
+                    events = ()
+        self._unwritten.pop(key, None)
+        for announcement in events:
             log.info("%s: %s", announcement.reason, announcement.message, extra={"key": str(key)})
-            await self._recorder.post(body, announcement)
+            await self._recorder.post(stored, announcement)
+
+    async def _write_status(self, body: Manifest, status: Manifest) -> bool:
+        """Whether the object is there at all."""
+        metadata = {name: body["metadata"][name] for name in ("name", "namespace", "uid")}
+        manifest = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "status": status}
+        try:
+            self._cache.put(await self._client.apply(manifest, subresource="status"))
+        except ApiError as error:
+            if error.status == 404:  # deleted meanwhile: the watch will say so
+                return False
+            raise
+        return True

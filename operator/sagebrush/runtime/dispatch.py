@@ -39,4 +39,7 @@ class Dispatch:
 
     def _lines_of(self, key: Key) -> list[WorkQueue[Key]]:
         body = self._cache.get(key)
-        return [line for backend, line in self._lines.items() if body is None or backend_of(body) is backend]
+        if body is None:
+            return list(self._lines.values())
+        line = self._lines.get(backend_of(body))
+        return [] if line is None else [line]

@@ -29,19 +29,25 @@ _OF_PROBLEM = {
 }
 
 
+def _of_status(status: int) -> ErrorClass:
+    """Of an answer of the API server; 0: none."""
+    if status in (400, 422):
+        return ErrorClass.INVALID
+    if status in (401, 403):
+        return ErrorClass.DENIED
+    if status in (404, 409, 410):
+        return ErrorClass.TRANSIENT
+    return ErrorClass.UNREACHABLE if status in (0, 429) or status >= 500 else ErrorClass.BUG
+
+
 def error_class(error: Exception) -> ErrorClass:
     """What kind of error this is: the one table that decides how an error is answered."""
     if isinstance(error, ApiError):
-        if error.status in (400, 422):
-            return ErrorClass.INVALID
-        if error.status in (401, 403):
-            return ErrorClass.DENIED
-        if error.status in (404, 409, 410, 429) or error.status >= 500 or error.status == 0:
-            return ErrorClass.TRANSIENT
+        return _of_status(error.status)
     if isinstance(error, AwsError):
         return _OF_PROBLEM.get(error.problem, ErrorClass.TRANSIENT)
     if isinstance(error, OSError | TimeoutError):
-        return ErrorClass.TRANSIENT
+        return ErrorClass.UNREACHABLE
     return ErrorClass.BUG
 
 

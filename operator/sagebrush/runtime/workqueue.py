@@ -74,11 +74,13 @@ class WorkQueue(Generic[K]):
         """Put *key* in line in at most *seconds*, up to 15 % sooner: what began together must not come together for ever."""
         self.add_after(key, seconds * (1 - _SPREAD * self._jitter()))
 
-    def retry(self, key: K, *, at_least_seconds: float = 0.0) -> float:
-        """Put *key* in line after its back-off (doubling from 0.5 s to 5 min, ±20 %); the seconds chosen."""
+    def retry(
+        self, key: K, *, at_least_seconds: float = 0.0, at_most_seconds: float = LONGEST_BACKOFF_SECONDS
+    ) -> float:
+        """Put *key* in line after its back-off (doubling from 0.5 s to the most, ±20 %); the seconds chosen."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        backoff: float = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(count, 30))
+        backoff: float = min(at_most_seconds, FIRST_BACKOFF_SECONDS * 2.0 ** min(count, 30))
         seconds = max(backoff * (0.8 + 0.4 * self._jitter()), at_least_seconds)
         self._held.add(key)
         self.add_after(key, seconds)

@@ -10,7 +10,7 @@ from sagebrush.core.scaling.facts import Capacity
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.words import sentence
 from sagebrush.metrics.exporter import OperatorMetrics
-from sagebrush.metrics.scaler import Shown
+from sagebrush.metrics.scaler import Price, Shown
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 AT_START = {
@@ -35,9 +35,12 @@ def samples(metrics: OperatorMetrics) -> dict[tuple[str, ...], float]:
     }
 
 
-def decide(metrics: OperatorMetrics, made: Decision, *, endpoint: str = "kdd", **shown: Any) -> None:
+def decide(
+    metrics: OperatorMetrics, made: Decision, *, endpoint: str = "kdd", cost: Price | None = None, **shown: Any
+) -> None:
     seen = {"target_requests_per_minute": 2000.0, "metrics_age": timedelta(seconds=1.5), "ready_replicas": 3, **shown}
-    metrics.scaler.decided(made, Shown(**seen), namespace="shop", endpoint=endpoint)
+    variants = {"AllTraffic": Shown(made, **seen)}
+    metrics.scaler.decided(variants, namespace="shop", endpoint=endpoint, cost=cost)
 
 
 def test_metrics_must_count_passes_errors_and_the_queue() -> None:
@@ -68,8 +71,10 @@ def test_metrics_must_show_what_the_scaler_sees_and_does() -> None:
         proposals=(Proposal("Target", 5, sentence("")), Proposal("Prediction", 6, sentence(""))),
     )
     decide(metrics, decision())
-    decide(metrics, made, startup_seconds={"0.5": 3.0, "0.9": 4.5}, cost_per_hour=0.92, currency="USD")
-    labels = ("endpoint=kdd", "namespace=shop")
+    decide(metrics, made, startup_seconds={"0.5": 3.0, "0.9": 4.5}, cost=Price(0.92, "USD"))
+    whose = ("endpoint=kdd", "namespace=shop")
+    variant = "variant=AllTraffic"
+    labels = (*whose, variant)
     assert samples(metrics) == {
         **AT_START,
         ("sagebrush_scaler_desired_replicas", *labels): 4,
@@ -82,12 +87,12 @@ def test_metrics_must_show_what_the_scaler_sees_and_does() -> None:
         ("sagebrush_scaler_predicted_requests_per_minute", *labels): 7000,
         ("sagebrush_scaler_target_requests_per_minute", *labels): 2000,
         ("sagebrush_scaler_capacity_requests_per_second", *labels): 80,
-        ("sagebrush_scaler_startup_seconds", *labels, "quantile=0.5"): 3,
-        ("sagebrush_scaler_startup_seconds", *labels, "quantile=0.9"): 4.5,
+        ("sagebrush_scaler_startup_seconds", *whose, "quantile=0.5", variant): 3,
+        ("sagebrush_scaler_startup_seconds", *whose, "quantile=0.9", variant): 4.5,
         ("sagebrush_scaler_metrics_age_seconds", *labels): 1.5,
-        ("sagebrush_scaler_decisions_total", *labels, "reason=AboveTarget"): 2,
+        ("sagebrush_scaler_decisions_total", *whose, "reason=AboveTarget", variant): 2,
         ("sagebrush_scaler_changes_total", "direction=out", *labels): 2,
-        ("sagebrush_endpoint_cost_per_hour", "currency=USD", *labels): 0.92,
+        ("sagebrush_endpoint_cost_per_hour", "currency=USD", *whose): 0.92,
     }
 
 
@@ -104,6 +109,18 @@ def test_metrics_must_leave_out_what_is_unknown() -> None:
         "sagebrush_scaler_proposed_replicas",
     }
     assert "sagebrush_scaler_desired_replicas" in names
+
+
+def test_metrics_must_show_each_variant_and_only_those_there_are() -> None:
+    """An endpoint with two scaled variants has two numbers of everything; a variant that is taken away has none left."""
+    metrics = OperatorMetrics()
+    seen = {"blue": Shown(decision(rate=600)), "green": Shown(decision(rate=60))}
+    metrics.scaler.decided(seen, namespace="shop", endpoint="kdd")
+    name, whose = "sagebrush_scaler_observed_requests_per_minute", ("endpoint=kdd", "namespace=shop")
+    found = samples(metrics)
+    assert (600, 60) == (found[name, *whose, "variant=blue"], found[name, *whose, "variant=green"])
+    metrics.scaler.decided({"green": Shown(decision(rate=60))}, namespace="shop", endpoint="kdd")
+    assert {(name, *whose, "variant=green")} == {key for key in samples(metrics) if key[0] == name}
 
 
 def test_metrics_must_forget_a_deleted_endpoint_and_no_other() -> None:

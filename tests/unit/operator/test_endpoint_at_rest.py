@@ -29,6 +29,8 @@ class World:
     def __init__(self, *, forgetful: bool = False) -> None:
         self.cache, self.metrics = Cache(), FakeMetrics(ENOUGH)
         self.forgetful = forgetful
+        self.lost = 0
+        """How many of the next writes of status fail."""
         self.kind = ClusterModelEndpoints(
             cache=self.cache, client=FakeClient(), defaults=DEFAULTS, scaling=sources(self.metrics)
         )
@@ -67,7 +69,11 @@ class World:
         self.kind.acted(Meta.of(self.body(KEY)), plan)
         assert plan.status is not None
         if plan.status.to_dict() != self.body(KEY).get("status"):
-            self.change("ModelEndpoint", "kdd", status=plan.status.to_dict())
+            assert not plan.written
+            if self.lost:
+                self.lost -= 1
+            else:
+                self.change("ModelEndpoint", "kdd", status=plan.status.to_dict())
         self.now += timedelta(seconds=5)
         return plan
 
@@ -95,6 +101,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("replicas"), st.sampled_from([3, 4, 6])),
     st.tuples(st.just("policy"), st.sampled_from([50.0, 100.0])),
     st.tuples(st.just("wait"), st.sampled_from([5, 60, 400])),
+    st.tuples(st.just("lost"), st.sampled_from([1, 2])),
 )
 
 
@@ -114,6 +121,8 @@ def happen(world: World, event: tuple[str, Any]) -> None:
         metadata = {**here["metadata"], "generation": here["metadata"]["generation"] + 1}
         document = endpoint_document(scaling=scaling(REPLICAS, 9, value))
         world.change("ModelEndpoint", "kdd", metadata=metadata, spec=document)
+    elif kind == "lost":
+        world.lost = value
     else:
         world.now += timedelta(seconds=value)
 

@@ -1,7 +1,9 @@
 """Cache, Lease, Events and the watch's edge."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import aiohttp
@@ -294,3 +296,13 @@ async def test_silent_api_server_must_not_keep_the_lease() -> None:
     client.get = silent  # type: ignore[method-assign, assignment]
     assert not await asyncio.wait_for(leadership(client, "one", Clock()).attempt(), 5)
     assert timedelta(0) < RENEW_DEADLINE
+
+
+def test_watch_must_outlast_every_outage() -> None:
+    """Kopf's tries of a request never end, and never lie far apart: else an outage of the API server would end the operator."""
+    backoffs = edge.build_settings(namespaced=False).networking.error_backoffs
+    assert isinstance(backoffs, Iterable)
+    for _ in range(2):  # each request begins anew
+        some = list(islice(backoffs, 1000))
+        assert (1000, 1) == (len(some), some[0])
+        assert max(some) <= 30

@@ -114,6 +114,7 @@ def test_backoff_must_double_within_bounds() -> None:
         queue.forget("a")
         assert (0, pytest.approx(0.5 * factor)) == (queue.attempts("a"), queue.retry("a"))
         assert 60 == queue.retry("b", at_least_seconds=60)
+        assert pytest.approx(25 * factor) == [queue.retry("c", at_most_seconds=25) for _ in range(40)][-1]
 
 
 def test_nudge_must_not_shorten_a_back_off() -> None:
@@ -194,11 +195,11 @@ async def test_get_must_wait_for_what_comes() -> None:
         (ApiError(403, ""), ErrorClass.DENIED),
         (ApiError(404, ""), ErrorClass.TRANSIENT),
         (ApiError(409, ""), ErrorClass.TRANSIENT),
-        (ApiError(429, ""), ErrorClass.TRANSIENT),
-        (ApiError(503, ""), ErrorClass.TRANSIENT),
-        (ApiError(0, ""), ErrorClass.TRANSIENT),
-        (ConnectionResetError(), ErrorClass.TRANSIENT),
-        (TimeoutError(), ErrorClass.TRANSIENT),
+        (ApiError(429, ""), ErrorClass.UNREACHABLE),
+        (ApiError(503, ""), ErrorClass.UNREACHABLE),
+        (ApiError(0, ""), ErrorClass.UNREACHABLE),
+        (ConnectionResetError(), ErrorClass.UNREACHABLE),
+        (TimeoutError(), ErrorClass.UNREACHABLE),
         (ApiError(418, ""), ErrorClass.BUG),
         (KeyError("x"), ErrorClass.BUG),
     ],
@@ -330,6 +331,55 @@ async def test_failed_write_must_be_tried_again(status: int, reason: str, low: f
     world.client.fault = lambda _: None
     await world.work(key)
     assert 1 == len(world.client.of_kind("Job"))
+
+
+@pytest.mark.parametrize("write", ["apply Job", "apply TrainingJob/status"])
+async def test_outage_of_the_api_must_not_outlast_itself(write: str) -> None:
+    """However long the API server did not answer, half a minute after it does all goes on."""
+    world = World()
+    key = world.see(body("TrainingJob", job_document()))
+    world.client.refuse(write, 503)
+    for _ in range(20):
+        await world.work(key)
+        due = world.queue._due.pop(key)
+        assert due <= 30
+    assert due >= 20
+
+
+async def test_change_must_be_recorded_though_status_could_not_be_written() -> None:
+    """The number was changed when the status could not be written: the next pass writes the record, and tells of it once."""
+    world = World()
+    key = world.see(body("ModelEndpoint", endpoint_document(scaling=scaling())))
+    await world.work(key)
+    world.metrics.rate = 390
+    world.client.refuse("apply ModelEndpoint/status", 503)
+    for _ in range(3):
+        await world.work(key)
+    assert 4 == world.client.of_kind("Deployment")[0]["spec"]["replicas"]
+    assert [] == world.status(key)["scaling"].get("decisions", [])
+    world.client.fault = lambda _: None
+    for _ in range(2):
+        await world.work(key)
+    record = world.status(key)["scaling"]["decisions"]
+    assert [(1, 4)] == [(each["fromReplicas"], each["toReplicas"]) for each in record]
+    assert 1 == [event["reason"] for event in world.client.of_kind("Event")].count("Scaled")
+
+
+async def test_late_status_must_not_undo_what_others_wrote() -> None:
+    """Where somebody else has written status meanwhile, such as a capacity test, theirs is what the next pass goes on from."""
+    world = World()
+    key = world.see(body("ModelEndpoint", endpoint_document(scaling=scaling())))
+    await world.work(key)
+    world.metrics.rate = 390
+    world.client.refuse("apply ModelEndpoint/status", 503)
+    await world.work(key)
+    tested = {"requestsPerSecond": 12.5, "concurrency": 1, "source": "Tested", "measuredAt": "2026-08-01T12:00:00Z"}
+    there = world.client.objects[key]
+    world.see({**there, "status": {**there["status"], "scaling": {**there["status"]["scaling"], "capacity": tested}}})
+    world.client.fault = lambda _: None
+    await world.work(key)
+    assert 12.5 == world.status(key)["scaling"]["capacity"]["requestsPerSecond"]
+    assert 1 == [event["reason"] for event in world.client.of_kind("Event")].count("Scaled")
 
 
 async def test_verdict_must_be_held_against_the_pods_as_they_are() -> None:

@@ -9,7 +9,7 @@ from botocore import xform_name
 
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core.conditions import find
-from sagebrush.core.plan import Apply
+from sagebrush.core.plan import Apply, Plan
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.autoscaling import Registered
@@ -18,7 +18,6 @@ from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint import reconcile
 from sagebrush.core.sagemaker.endpoint_case import Lookups, Observed, case_of, wanted_lookups
 from sagebrush.core.sagemaker.endpoint_deletion import deletion_lookups
-from sagebrush.core.sagemaker.endpoint_report import EndpointPlan
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory
 from sagebrush.core.scaling.facts import Signals
 from sagebrush.core.scaling.history import History
@@ -346,11 +345,11 @@ class World:
             log_tail=self.log_tail if wanted.log else (),
         )
 
-    def plan(self) -> EndpointPlan:
+    def plan(self) -> Plan[ModelEndpointStatus]:
         """What the operator would do now."""
         return reconcile(self.meta, self.spec, self.status, self.observe(), defaults=self.defaults, now=self.now)
 
-    def look(self, *, survive: int | None = None) -> EndpointPlan:
+    def look(self, *, survive: int | None = None) -> Plan[ModelEndpointStatus]:
         """One pass. Dies after so many actions where *survive* is given; then nothing is reported."""
         plan = self.plan()
         for number, action in enumerate(plan.actions):
@@ -376,7 +375,7 @@ class World:
         self.events += [event.reason for event in plan.events]
         return plan
 
-    def settle(self, *, passes: int = 40, seconds: float = 60) -> EndpointPlan:
+    def settle(self, *, passes: int = 40, seconds: float = 60) -> Plan[ModelEndpointStatus]:
         """Passes and time until the operator is Ready or stalled and calls nothing."""
         for _ in range(passes):
             plan = self.look()
@@ -412,12 +411,12 @@ def served(**spec: Any) -> World:
     return world
 
 
-def calls(plan: EndpointPlan) -> list[str]:
+def calls(plan: Plan[ModelEndpointStatus]) -> list[str]:
     """The operations of a plan."""
     return [action.operation for action in plan.actions if isinstance(action, Call)]
 
 
-def parameters(plan: EndpointPlan, operation: str) -> Mapping[str, Any]:
+def parameters(plan: Plan[ModelEndpointStatus], operation: str) -> Mapping[str, Any]:
     """Of the one call of this operation."""
     (found,) = [a.parameters for a in plan.actions if isinstance(a, Call) and a.operation == operation]
     return found

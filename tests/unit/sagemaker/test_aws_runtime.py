@@ -274,11 +274,12 @@ async def test_policy_of_a_variant_must_be_shown_and_told():
     status = ModelEndpointStatus(scaling=scaling)
 
     async def plan(key: Key, body: Manifest, *, now: datetime) -> Plan[Any]:
-        return Plan(status=status, decision=made)
+        return Plan(status=status, decisions={"AllTraffic": made})
 
     world.kind.plan = plan  # type: ignore[method-assign]
     await world.work()
     assert 30.0 == world.client.objects[KEY]["status"]["scaling"]["targetRequestsPerMinute"]
     assert (
-        b'sagebrush_scaler_target_requests_per_minute{endpoint="kdd",namespace="demo"} 30.0' in world.metrics.render()
+        b'sagebrush_scaler_target_requests_per_minute{endpoint="kdd",namespace="demo",variant="AllTraffic"} 30.0'
+        in world.metrics.render()
     )

@@ -11,6 +11,7 @@ from sagebrush.core.sagemaker.cost import PriceTable
 from sagebrush.core.sagemaker.endpoint_variants import held
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.policy import Decision, ScalingReason
+from sagebrush.runtime.showing import shown_of
 from tests.unit.sagemaker.endpoint_builders import (
     DEFAULTS,
     NAME,
@@ -216,6 +217,10 @@ def test_variants_must_be_scaled_each_by_its_own() -> None:
     assert world.status.sage_maker is not None
     assert [3, 1] == [each.scaling.desired_replicas for each in world.status.sage_maker.variants if each.scaling]
     assert "a: " in next(c.message for c in world.status.conditions if c.type == "ScalingActive")
+    shown = shown_of(plan, now=world.now)
+    told = {name: (each.decision.requests_per_minute, each.ready_replicas) for name, each in shown.items()}
+    assert {"a": (250, 1), "b": (50, 1)} == told
+    assert {100.0} == {each.target_requests_per_minute for each in shown.values()}
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

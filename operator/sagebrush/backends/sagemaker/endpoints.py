@@ -33,7 +33,6 @@ from sagebrush.core.sagemaker.endpoint_case import (
 )
 from sagebrush.core.sagemaker.endpoint_deletion import deletion_lookups
 from sagebrush.core.sagemaker.endpoint_goal import Goal
-from sagebrush.core.sagemaker.endpoint_report import EndpointPlan
 from sagebrush.core.sagemaker.endpoint_request import account_for, hosting_of, variants_of
 from sagebrush.core.sagemaker.endpoint_revisions import Inventory
 from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE
@@ -92,8 +91,7 @@ class SageMakerModelEndpoints:
 
     def acted(self, meta: Meta, plan: Plan[Any]) -> None:
         """Keep the scaling histories; not that of a change that could not be made."""
-        if isinstance(plan, EndpointPlan):
-            self._scaling.acted(meta.uid, plan.decisions)
+        self._scaling.acted(meta.uid, plan.decisions)
 
     def forget(self, key: Key) -> None:  # noqa: ARG002 - by uid: the name may have been given anew
         """Drop what is remembered of endpoints that are gone."""

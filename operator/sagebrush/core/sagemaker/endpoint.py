@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core.conditions import READY, Outlook, Reason, find
 from sagebrush.core.model_source import Finding
+from sagebrush.core.plan import Plan
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.autoscaling import released
@@ -16,7 +17,7 @@ from sagebrush.core.sagemaker.endpoint_case import Case, Observed, case_of, type
 from sagebrush.core.sagemaker.endpoint_deletion import reconcile_deletion
 from sagebrush.core.sagemaker.endpoint_goal import Goal
 from sagebrush.core.sagemaker.endpoint_outcome import awaited, outcome_of, reported, with_recovered
-from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, Outcome
+from sagebrush.core.sagemaker.endpoint_report import Outcome
 from sagebrush.core.sagemaker.endpoint_service import scale_meanwhile, serve
 from sagebrush.core.sagemaker.endpoint_state import IN_SERVICE, SERVING, Seen, Step, Verdict
 from sagebrush.core.sagemaker.endpoint_things import missing, named, problem_with
@@ -35,7 +36,7 @@ def reconcile(
     *,
     defaults: AwsDefaults,
     now: datetime,
-) -> EndpointPlan:
+) -> Plan[ModelEndpointStatus]:
     """The next step of a ModelEndpoint on SageMaker. Raises SpecError for a spec that it can't serve."""
     if meta.deleting:
         return reconcile_deletion(meta, spec, status, observed, defaults=defaults, now=now)
@@ -60,7 +61,7 @@ def go_on(
     *,
     defaults: AwsDefaults,
     now: datetime,
-) -> EndpointPlan | None:
+) -> Plan[ModelEndpointStatus] | None:
     """
     The next step while the spec is refused: what serves is observed and scaled on; the refusal stays what is told.
 

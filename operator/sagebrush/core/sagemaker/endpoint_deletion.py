@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sagebrush.api.model_endpoint import ModelEndpointSpec, ModelEndpointStatus
 from sagebrush.core.conditions import Outlook, Reason, set_conditions, summary
 from sagebrush.core.model_source import Finding
-from sagebrush.core.plan import Action, SpecError
+from sagebrush.core.plan import Action, Plan, SpecError
 from sagebrush.core.resource import Meta
 from sagebrush.core.sagemaker import identity
 from sagebrush.core.sagemaker.autoscaling import released
@@ -13,7 +13,7 @@ from sagebrush.core.sagemaker.calls import Call
 from sagebrush.core.sagemaker.defaults import AwsDefaults
 from sagebrush.core.sagemaker.endpoint_case import Lookups, Observed, endpoint_name, is_aws_scaled
 from sagebrush.core.sagemaker.endpoint_goal import Goal, goal_of
-from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, cost_of, finalizer_action, stamp, transition
+from sagebrush.core.sagemaker.endpoint_report import cost_of, finalizer_action, stamp, transition
 from sagebrush.core.sagemaker.endpoint_request import Caller, account_for, hosting_of
 from sagebrush.core.sagemaker.endpoint_revisions import ours
 from sagebrush.core.sagemaker.endpoint_state import DELETING, FOLLOWS, Seen, seen_of
@@ -50,13 +50,13 @@ def reconcile_deletion(
     *,
     defaults: AwsDefaults,
     now: datetime,
-) -> EndpointPlan:
+) -> Plan[ModelEndpointStatus]:
     """The next step of a ModelEndpoint that is being deleted."""
     if not observed.finalizer:
-        return EndpointPlan(status=None)
+        return Plan(status=None)
     hosting = hosting_of(spec)
     if hosting.deletion_policy == "Retain":
-        return EndpointPlan(status=None, actions=(finalizer_action(meta, on=False),))
+        return Plan(status=None, actions=(finalizer_action(meta, on=False),))
     caller = Caller(account_for(meta, spec, status, defaults=defaults), endpoint_name(meta, hosting), ())
     seen = _ours(meta, observed)
     if seen is None:
@@ -114,7 +114,7 @@ def _swept(
     caller: Caller,
     defaults: AwsDefaults,
     now: datetime,
-) -> EndpointPlan:
+) -> Plan[ModelEndpointStatus]:
     """The endpoint is gone: its configurations, then their models, then the finalizer, once nothing can be hidden."""
     found = ours(observed.inventory, meta)
     deletes = [*_released(caller, observed)]
@@ -122,7 +122,7 @@ def _swept(
     deletes += [caller.delete_model(name) for name in sorted(found.models)]
     hidden = _hidden(status, observed, now=now)
     if not hidden:
-        return EndpointPlan(status=None, actions=(*deletes, finalizer_action(meta, on=False)))
+        return Plan(status=None, actions=(*deletes, finalizer_action(meta, on=False)))
     # Nothing goes before that: an endpoint that isn't shown yet has its configuration and models in use.
     text = f"waiting: SageMaker doesn't show {hidden} yet, which may have been created a moment ago"
     return _told(
@@ -166,7 +166,7 @@ def _told(
     now: datetime,
     actions: tuple[Action, ...] = (),
     word: str | None = None,
-) -> EndpointPlan:
+) -> Plan[ModelEndpointStatus]:
     finding = Finding(Reason.DELETING, text)
     wanted = summary(Outlook.PROGRESSING, reason=finding.reason, message=text)
     known = status.sage_maker.variants if status.sage_maker else []
@@ -179,7 +179,7 @@ def _told(
     }
     if status.sage_maker and (word or seen):
         update["sage_maker"] = status.sage_maker.model_copy(update={"status": word or (seen.status if seen else None)})
-    return EndpointPlan(
+    return Plan(
         status=status.model_copy(update=update),
         actions=actions,
         events=transition(status, finding),

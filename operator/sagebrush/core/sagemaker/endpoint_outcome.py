@@ -3,14 +3,15 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from sagebrush.api.model_endpoint import ModelEndpointStatus
 from sagebrush.api.sagemaker_hosting import Revision, UpdateAttempt
 from sagebrush.core.conditions import Outlook
 from sagebrush.core.model_source import Finding
-from sagebrush.core.plan import Action
+from sagebrush.core.plan import Action, Plan
 from sagebrush.core.sagemaker.calls import Call
 from sagebrush.core.sagemaker.endpoint_case import Case, Observed
 from sagebrush.core.sagemaker.endpoint_goal import Goal
-from sagebrush.core.sagemaker.endpoint_report import EndpointPlan, Outcome, finalizer_action, report
+from sagebrush.core.sagemaker.endpoint_report import Outcome, finalizer_action, report
 from sagebrush.core.sagemaker.endpoint_revisions import in_use, marked, recorded, recovered
 
 
@@ -72,7 +73,7 @@ def awaited(goal: Goal, outcome: Outcome) -> Outcome:
     return replace(outcome, finding=Finding(waiting.reason, text, waiting.outlook))
 
 
-def reported(case: Case, observed: Observed, outcome: Outcome) -> EndpointPlan:
+def reported(case: Case, observed: Observed, outcome: Outcome) -> Plan[ModelEndpointStatus]:
     """The plan; the finalizer goes on before the first call that changes something, or once there is an endpoint."""
     calls = any(isinstance(each, Call) for each in outcome.actions)
     if (calls or case.seen is not None) and not observed.finalizer:

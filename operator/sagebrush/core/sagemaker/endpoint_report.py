@@ -42,14 +42,6 @@ _BAD = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointPlan(Plan[ModelEndpointStatus]):
-    """A plan that may have decided on several variants."""
-
-    decisions: Mapping[str, Decision] = field(default_factory=dict)
-    """By variant; their histories count once the plan is carried out."""
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one pass comes to."""
 
@@ -103,7 +95,7 @@ def report(
     knowledge: Mapping[str, Knowledge],
     defaults: AwsDefaults,
     now: datetime,
-) -> EndpointPlan:
+) -> Plan[ModelEndpointStatus]:
     """The complete status, and an Event for each transition."""
     finding, variants = outcome.finding, goal.variants if goal else ()
     had = goal if finding.reason not in _NOT_TO_BE_HAD else None
@@ -143,12 +135,11 @@ def report(
             "cost": cost_of(status, seen, types=types, region=region, defaults=defaults, now=now),
         }
     )
-    return EndpointPlan(
+    return Plan(
         status=new,
         actions=outcome.actions,
         events=(*_events(status, outcome, only=only), *(turns(status.conditions, wanted) if scaling else ())),
         requeue_after=outcome.requeue,
-        decision=next(iter(outcome.decisions.values()), None) if only else None,
         decisions=outcome.decisions,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from operator import sub
 from statistics import median
 from typing import NamedTuple
 
@@ -64,19 +65,26 @@ class Track:
         counter begins at 0 again: a value below the one before it counts whole.
         """
         total = 0.0
-        for before, after in pairwise(self.samples):
-            overlap = min(after.unix_seconds, end) - max(before.unix_seconds, start)
-            if overlap <= 0:
+        for (begun, low), (ended, high) in pairwise(self.samples):
+            if ended <= start or begun >= end:
                 continue
-            grown = after.value - before.value if after.value >= before.value else after.value
-            total += grown * (overlap / (after.unix_seconds - before.unix_seconds))
+            grown = high - low if high >= low else high
+            if begun < start or ended > end:
+                grown *= (min(ended, end) - max(begun, start)) / (ended - begun)
+            total += grown
         return total
 
 
 def scrape_interval_seconds(series: Iterable[PodSeries]) -> float:
     """The usual time between two samples of one series, in seconds: the median, which missed scrapes do not move."""
-    times = (sorted({sample.unix_seconds for sample in one.samples}) for one in series)
-    steps = [after - before for one in times for before, after in pairwise(one)]
+    steps: list[float] = []
+    for one in series:
+        times = [time for time, _ in one.samples]
+        found = list(map(sub, times[1:], times))
+        if not all(step > 0 for step in found):
+            times = sorted(set(times))
+            found = list(map(sub, times[1:], times))
+        steps += found
     return median(steps) if steps else UNKNOWN_INTERVAL_SECONDS
 
 
@@ -102,14 +110,26 @@ def tracks_of(
     )
 
 
-def _cleaned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+def _cleaned(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """In order of time, one per time, without NaN, infinities and negative values, which no counter has."""
+    if _is_clean(samples):
+        return samples
     by_time = {
         sample.unix_seconds: sample
         for sample in sorted(samples)
         if math.isfinite(sample.unix_seconds) and math.isfinite(sample.value) and sample.value >= 0
     }
     return tuple(by_time.values())
+
+
+def _is_clean(samples: Sequence[Sample]) -> bool:
+    """Whether there is nothing to clean, as nearly always: every pod of every endpoint comes here every few seconds."""
+    before = -math.inf
+    for time, value in samples:
+        if not (before < time < math.inf and 0 <= value < math.inf):  # no comparison with a NaN is true
+            return False
+        before = time
+    return True
 
 
 def _best(found: Sequence[tuple[Sample, ...]], *, interval_seconds: float) -> tuple[Sample, ...]:
@@ -137,10 +157,10 @@ def _from_birth(track: Track, *, started: datetime | None, interval_seconds: flo
         return track
     age = math.inf if started is None else first.unix_seconds - started.timestamp()
     # A process that began after the first sample, or after a reset, is not the one that counted up to the first sample.
-    restarted = age < -CLOCK_SKEW_SECONDS or any(
-        after.value < before.value for before, after in pairwise(track.samples)
-    )
-    if restarted or age > LONGEST_UNSEEN_SECONDS:
+    if (
+        not -CLOCK_SKEW_SECONDS <= age <= LONGEST_UNSEEN_SECONDS
+        or any(after.value < before.value for before, after in pairwise(track.samples))
+    ):  # fmt: skip
         return Track(pod=track.pod, samples=track.samples, unseen=first.value)
     born = first.unix_seconds - (age if age > 0 else interval_seconds)
     return Track(pod=track.pod, samples=(Sample(unix_seconds=born, value=0.0), *track.samples))

@@ -121,9 +121,33 @@ def _learned_anew(decision: Decision, previous: ScalingStatus, *, knowledge: Kno
     """Whether what is measured or learned is not what was told."""
     learned_at = previous.prediction.learned_at if previous.prediction else None
     return (
-        _capacity(decision.capacity) != previous.capacity
-        or _startup(knowledge.startup) != previous.startup
+        not _is_told_capacity(decision.capacity, previous.capacity)
+        or not _is_told_startup(knowledge.startup, previous.startup)
         or (knowledge.calibration is not None and knowledge.calibration.learned_at != learned_at)
+    )
+
+
+def _is_told_capacity(capacity: Capacity | None, told: CapacityStatus | None) -> bool:
+    """Whether *told* is what :func:`_capacity` would say, which is not built for it: this is asked at every decision."""
+    if capacity is None or told is None:
+        return capacity is None and told is None
+    return (
+        round(capacity.requests_per_second, 3) == told.requests_per_second
+        and capacity.concurrency == told.concurrency
+        and capacity.source == told.source
+        and capacity.measured_at == told.measured_at
+        and capacity.revision == told.revision
+    )
+
+
+def _is_told_startup(startup: Startup | None, told: StartupStatus | None) -> bool:
+    """The same for :func:`_startup`."""
+    if startup is None or told is None:
+        return startup is None and told is None
+    return (
+        round(startup.p50_seconds, 1) == told.p50_seconds
+        and round(startup.p90_seconds, 1) == told.p90_seconds
+        and [round(seconds, 1) for seconds in startup.recent] == told.recent
     )
 
 

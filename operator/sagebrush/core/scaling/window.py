@@ -99,8 +99,13 @@ class _Seen:
     nobody_ready: bool
     """Pods are known, and none of them takes requests."""
     interval_seconds: float
+    begin: float
+    """Time of the oldest sample of all, in seconds since 1970."""
     end: float
+    """Time of the newest one."""
     age_seconds: float
+    gaps: tuple[tuple[float, float], ...]
+    """Spans in which no pod at all was scraped, longer than samples stay fresh."""
 
     @property
     def newest(self) -> datetime:
@@ -126,14 +131,21 @@ def unknown(problem: Problem, *, message: str) -> Readings:
     return Readings(short=reading, long=reading)
 
 
-def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | None] | None, at: datetime) -> Readings:
+def read(
+    series: Sequence[PodSeries],
+    *,
+    ready_pods: Mapping[str, datetime | None] | None,
+    at: datetime,
+    interval_seconds: float | None = None,
+) -> Readings:
     """Both readings of an endpoint.
 
     *ready_pods* are the pods that serve, with the time they began to run (Kubernetes' clock) where known: every one
     of them must be in the data. None: nobody knows what serves (instances in SageMaker), and then every series in the
     data must be fresh, since one that is not may be an instance whose requests are lost. *at* is the present time on Prometheus' clock; samples later than that are of age 0.
+    *interval_seconds*: :func:`scrape_interval_seconds` of the series, for who has it already.
     """
-    interval = scrape_interval_seconds(series)
+    interval = scrape_interval_seconds(series) if interval_seconds is None else interval_seconds
     tracks = tracks_of(series, started=ready_pods or {}, interval_seconds=interval)
     if not tracks:
         return unknown(Problem.NO_DATA, message="Prometheus has no samples of sagebrush_invocations_total for it")
@@ -147,7 +159,8 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
             None, newest, complete=False, problem=Problem.STALE, message=message, age=timedelta(seconds=age)
         )
         return Readings(short=stale, long=stale)
-    fresh = frozenset(track.pod for track in tracks if at.timestamp() - track.last <= limit)
+    oldest = at.timestamp() - limit
+    fresh = frozenset(track.pod for track in tracks if track.last >= oldest)
     seen = _Seen(
         tracks=tracks,
         serving=fresh
@@ -157,10 +170,18 @@ def read(series: Sequence[PodSeries], *, ready_pods: Mapping[str, datetime | Non
         ),
         nobody_ready=ready_pods is not None and not ready_pods,
         interval_seconds=interval,
+        begin=min(track.first for track in tracks),
         end=end,
         age_seconds=age,
+        gaps=_gaps(tracks, longest=limit),
     )
     return Readings(short=_reading(seen, window=short_window(interval)), long=_reading(seen, window=LONG_WINDOW))
+
+
+def _gaps(tracks: Sequence[Track], *, longest: float) -> tuple[tuple[float, float], ...]:
+    """Where more than *longest* seconds lie between two samples, of whatever pod."""
+    times = sorted({time for track in tracks for time, _ in track.samples})
+    return tuple(pair for pair in pairwise(times) if pair[1] - pair[0] > longest)
 
 
 def _keeping_up(tracks: Sequence[Track], *, end: float, interval: float) -> frozenset[str]:
@@ -175,7 +196,7 @@ def stale_after_seconds(interval_seconds: float) -> float:
 
 def _reading(seen: _Seen, *, window: timedelta) -> Reading:
     length = window.total_seconds()
-    covered = min(length, seen.end - min(track.first for track in seen.tracks))
+    covered = min(length, seen.end - seen.begin)
     age = timedelta(seconds=seen.age_seconds)
     if covered < short_window(seen.interval_seconds).total_seconds() / 2:
         message = "too few samples yet to tell a rate"
@@ -209,10 +230,8 @@ def _shortcoming(seen: _Seen, *, length_seconds: float, covered_seconds: float) 
         return Problem.PARTIAL, f"it is not known when the first requests of {_named(unseen)} came"
     if covered_seconds < reach:
         return Problem.FILLING, f"the samples do not reach back {length_seconds:.0f} s yet"
-    times = sorted({sample.unix_seconds for track in seen.tracks for sample in track.samples})
-    limit = stale_after_seconds(seen.interval_seconds)
-    for before, after in pairwise(times):
-        if after - before > limit and after > seen.end - reach:
+    for before, after in seen.gaps:
+        if after > seen.end - reach:
             at = datetime.fromtimestamp(before, UTC)
             return Problem.PARTIAL, f"no pod was scraped for {after - before:.0f} s from {at:%H:%M:%S} UTC"
     return None, ""
