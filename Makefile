@@ -18,7 +18,7 @@ RUN := $(UV) run --frozen --no-sync
 PYTHON ?= python3
 # The package that gives a Debian Python its venv: python3-venv, python3.12-venv, …
 VENV_PACKAGE = $(or $(filter python3%,$(notdir $(PYTHON))),python3)-venv
-COMPILED := model_server/setup.py $(wildcard model_server/sagebrush_server/*/*.pyx)
+COMPILED := model_server/setup.py $(wildcard model_server/sagebrush_server/*.pyx model_server/sagebrush_server/*/*.pyx)
 HAS_HEADERS = import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600
 

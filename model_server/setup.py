@@ -15,6 +15,7 @@ setup(
                 # Numbers are rounded as IEEE 754 says, so nothing may be fused or reordered.
                 extra_compile_args=[*_FLAGS, "-std=c++17", "-ffp-contract=off"],
             ),
+            Extension(f"{_PACKAGE}.cells", [f"{_PACKAGE}/cells.pyx"], extra_compile_args=_FLAGS),
             Extension(f"{_PACKAGE}.http.quick", [f"{_PACKAGE}/http/quick.pyx"], extra_compile_args=_FLAGS),
         ],
         compiler_directives={"language_level": "3"},

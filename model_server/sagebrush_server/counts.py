@@ -1,9 +1,9 @@
 """What the request path counts: numbers in one block of memory, which processes may share."""
 
-import bisect
 import itertools
-from collections.abc import Iterator, Sequence
 from typing import Final
+
+from sagebrush_server.cells import CODE_CELLS, ByCode, Cell, Cells, Histogram
 
 BUCKETS_SECONDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -17,88 +17,35 @@ BUCKETS_TOGETHER: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16
 REASONS: Final = ("QueueFull", "WaitedTooLong", "NotReady", "ClientGone")
 """Why a request was not computed."""
 
-_CODES: Final = 500
-_FIRST_CODE: Final = 100
 _numbers = itertools.count()
 
 
-class _Cell:
-    """A number of `RequestCounts`, by its place in the block."""
-
-    def __init__(self) -> None:
-        self._place = next(_numbers)
-
-    def __get__(self, counts: "RequestCounts", owner: type) -> float:
-        return counts.cells[self._place]
-
-    def __set__(self, counts: "RequestCounts", value: float) -> None:
-        counts.cells[self._place] = value
+def _cell() -> Cell:
+    return Cell(next(_numbers))
 
 
-class Histogram:
-    """A sum, and how many values fell into each bucket; the last bucket has no bound."""
-
-    def __init__(self, cells: "memoryview[float]", *, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self._cells = cells
-
-    def observe(self, value: float, *, times: int = 1) -> None:
-        """Add a value that was seen `times` times."""
-        cells = self._cells
-        cells[0] += value * times
-        cells[1 + bisect.bisect_left(self.bounds, value)] += times
-
-    @property
-    def sum(self) -> float:
-        """The sum of all values."""
-        return self._cells[0]
-
-    @property
-    def buckets(self) -> Sequence[float]:
-        """How many values each bucket has, not cumulated."""
-        return self._cells[1:].tolist()
-
-
-class ByCode:
-    """How many answers had each status code."""
-
-    def __init__(self, cells: "memoryview[float]") -> None:
-        self._cells = cells
-
-    def __getitem__(self, code: int) -> float:
-        return self._cells[code - _FIRST_CODE]
-
-    def add(self, code: int, *, times: int = 1) -> None:
-        """Count answers; `code` is 100 to 599."""
-        self._cells[code - _FIRST_CODE] += times
-
-    def items(self) -> Iterator[tuple[int, float]]:
-        """Yield the codes that were seen, and how often."""
-        return ((code, number) for code, number in enumerate(self._cells.tolist(), start=_FIRST_CODE) if number)
-
-
-class RequestCounts:
+class RequestCounts(Cells):
     """The counts of one process. Written by its event loop only; anybody with the memory may read at any time.
 
     `memory` is a block of `CELLS` doubles; without it the counts have one of their own.
     """
 
-    invocations = _Cell()
-    in_flight = _Cell()
-    computing = _Cell()
-    queued = _Cell()
-    waiting = _Cell()
-    busy_seconds = _Cell()
-    handling_seconds = _Cell()
-    model_load_seconds = _Cell()
-    request_bytes = _Cell()
-    response_bytes = _Cell()
-    ready = _Cell()
-    last_activity = _Cell()
+    invocations = _cell()
+    in_flight = _cell()
+    computing = _cell()
+    queued = _cell()
+    waiting = _cell()
+    busy_seconds = _cell()
+    handling_seconds = _cell()
+    model_load_seconds = _cell()
+    request_bytes = _cell()
+    response_bytes = _cell()
+    ready = _cell()
+    last_activity = _cell()
     """Monotonic clock, kept while the process drains."""
 
     def __init__(self, memory: "memoryview[float] | None" = None) -> None:
-        self.cells = memoryview(bytearray(CELLS * 8)).cast("d") if memory is None else memory
+        super().__init__(memoryview(bytearray(CELLS * 8)).cast("d") if memory is None else memory)
         parts = iter(_PARTS)
 
         def part() -> "memoryview[float]":
@@ -137,7 +84,7 @@ class RequestCounts:
 def _layout() -> tuple[list[tuple[int, int]], int]:
     seconds, together = len(BUCKETS_SECONDS) + 2, len(BUCKETS_TOGETHER) + 2
     parts, start = [], next(_numbers)
-    for size in (_CODES, len(REASONS), seconds, seconds, seconds, together, together):
+    for size in (CODE_CELLS, len(REASONS), seconds, seconds, seconds, together, together):
         parts.append((start, start + size))
         start += size
     return parts, start

@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sagebrush_server.counts import REASONS, Histogram, RequestCounts
+from sagebrush_server.cells import Histogram
+from sagebrush_server.counts import REASONS, RequestCounts
 
 _LABELS: Final = ("endpoint_name", "variant_name")
 _SHOWN_FROM_THE_START: Final = (200, 429, 503)

@@ -142,9 +142,10 @@ class Dispatcher:
         counts.in_flight += number
         rows = answer_together(group)
         seconds = time.monotonic() - start
+        # Whatever can be done when the answers are on their way.
+        self._give(group)
         if rows:
             group[0].ask.served.observe(seconds, size=size)  # type: ignore[union-attr]
-        self._give(group)
         counts.in_flight -= number
         counts.predicted(requests=number, rows=rows, queued=start - began, seconds=seconds)
 
