@@ -33,6 +33,8 @@ INTERRUPTED = 130
 STOP_SECONDS = 30
 LAST = 19
 """The nice value of what runs behind: its share of a busy core is a hundredth of that of the suite in front."""
+BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""A worker has all tests of a file, with what is set up for them; files go out in their order, not the many-tested first."""
 INTEGRATION_WORKERS = "4"
 """Twice CI's cores: most of the time a test that drives an operator waits for it."""
 NEEDS_ROOT = (
@@ -197,7 +199,7 @@ def lint(_: argparse.Namespace) -> int:
 
 def unit(_: argparse.Namespace) -> int:
     """Without a cluster, in seconds."""
-    return pytest("unit", "tests/unit", "-n", "2", "--dist", "loadfile", "-q")
+    return pytest("unit", "tests/unit", "-n", "2", *BY_FILE, "-q")
 
 
 def replay(_: argparse.Namespace) -> int:
@@ -211,7 +213,7 @@ def integration(_: argparse.Namespace) -> int:
     # it is the last of all workers that judges the permissions. Many short tests then even the workers out.
     return tools("--only", API_TOOLS) or pytest(
         "integration", "tests/integration", "tests/contract", "tests/chart", "-q",
-        "-n", INTEGRATION_WORKERS, "--dist", "loadfile", "--no-loadscope-reorder",
+        "-n", INTEGRATION_WORKERS, *BY_FILE,
     )  # fmt: skip
 
 
