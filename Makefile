@@ -102,7 +102,7 @@ test: env ## Everything: lint, unit, integration, chart, e2e
 
 .PHONY: unit
 unit: env ## Unit tests, in seconds, without a cluster
-	@$(RUN) pytest tests/unit -n 2
+	@$(RUN) python -m tests.run unit
 
 .PHONY: integration
 integration: env ## Tests against a real kube-apiserver and etcd

@@ -242,14 +242,39 @@ def bucket(cluster: Cluster, stack: Stack, dataset: data.Dataset) -> data.Store:
     return store
 
 
+@pytest.fixture(scope="session")
+def remove_namespace(cluster: Cluster) -> Iterator[Callable[[str], None]]:
+    """
+    Tells a namespace to go, with all that is in it; when the session ends, each must have gone.
+
+    Kubernetes looks again at a namespace with pods only after half the time that they may take to end, half a minute for
+    ours: the next module needn't wait for that.
+    """
+    names = []
+
+    def remove(name: str) -> None:
+        names.append(name)
+        cluster.ctl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+
+    yield remove
+    for name in names:
+        cluster.ctl("delete", "namespace", name, "--ignore-not-found", "--wait", "--timeout=300s", timeout=320)
+
+
 @pytest.fixture(scope="module")
-def world(cluster: Cluster, stack: Stack, bucket: data.Store, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(
+    cluster: Cluster,
+    stack: Stack,
+    bucket: data.Store,
+    remove_namespace: Callable[[str], None],
+    request: pytest.FixtureRequest,
+) -> Iterator[World]:
     """A namespace of the module's own, with the keys to the store; removed afterwards, and removing it must work."""
     name = f"e2e-{Path(request.node.fspath).stem.removeprefix('test_').replace('_', '-')}-{_run}"
     cluster.ensure_namespace(name)
     data.storage_secret(cluster, store=bucket, namespace=name)
     yield World(cluster, stack, name)
-    cluster.ctl("delete", "namespace", name, "--wait", "--timeout=300s", timeout=320)
+    remove_namespace(name)
 
 
 @pytest.hookimpl(wrapper=True)

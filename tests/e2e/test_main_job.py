@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ def demo_objects(cluster: Cluster) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def report(nobodys_demo: None, cluster: Cluster, stack: Stack) -> Iterator[dict[str, Any]]:
+def report(
+    nobodys_demo: None, cluster: Cluster, stack: Stack, remove_namespace: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
     """The report of one run of the demo with a short load; what it made is removed afterwards, whether it passed or not."""
     out = ROOT / "build" / "test" / "demo"
     path = out / "report.json"
@@ -53,9 +55,7 @@ def report(nobodys_demo: None, cluster: Cluster, stack: Stack) -> Iterator[dict[
         found["markdown"] = (out / "report.md").read_text()
         yield found
     finally:
-        cluster.ctl(
-            *("delete", "namespace", DEMO_NAMESPACE, "--ignore-not-found", "--wait", "--timeout=300s"), timeout=320
-        )
+        remove_namespace(DEMO_NAMESPACE)
 
 
 def test_demo_must_train_a_good_model(report: dict[str, Any]) -> None:
