@@ -76,6 +76,9 @@ def shown_columns(predictions: Predictions, *, verbose: bool) -> "Mapping[str, N
 
 def _cells(column: "NDArray[np.generic]", *, layout: Layout) -> list[bytes]:
     """Write the cells of a column, one row each."""
+    if column.size == 1 and column.dtype.char in "dl" and column.ndim == 1:
+        written = orjson.dumps(value := column.item())
+        return [layout.text(value) if layout.finite_only and written == b"null" else written]
     if column.dtype.kind not in "biuf" or column.ndim > 2:
         return [layout.text(value) for value in column.tolist()]
     if column.dtype.char in "dl" and column.dtype.isnative and column.flags.c_contiguous:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from sagebrush_server.http.quick import of_one_ask
+from sagebrush_server.http.quick import all_there, of_one_ask
 from sagebrush_server.http.relay import abandon
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def key_of(exchange: "Exchange") -> Key:
 
 def grouped(pending: "list[Exchange]") -> "tuple[list[list[Exchange]], int]":
     """Return the groups, each with its requests in the order in which they came, and how many clients had gone."""
-    if of_one_ask(pending):
+    if of_one_ask(pending) and all_there(pending):
         return [pending], 0
     groups: defaultdict[Ask, list[Exchange]] = defaultdict(list)
     gone = 0

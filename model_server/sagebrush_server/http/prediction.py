@@ -14,7 +14,7 @@ from sagebrush_server.codecs.errors import RequestError
 from sagebrush_server.codecs.rows import dense_rows
 from sagebrush_server.http.application import failure
 from sagebrush_server.http.messages import Answer, Ask, lead_of, refusal
-from sagebrush_server.http.quick import bodies_of, set_answers
+from sagebrush_server.http.quick import bodies_of, of_one_ask, set_answers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ def answer_together(exchanges: "list[Exchange]") -> int:
 def _write(exchanges: "list[Exchange]", *, predictions: Predictions, counts: Sequence[int]) -> None:
     ask = _ask(exchanges[0])
     encoder = ask.encoder
-    if encoder is not None and all(exchange.ask is ask for exchange in exchanges):
+    if encoder is not None and of_one_ask(exchanges):
         bodies = encoder.encode(predictions, counts=counts)
         set_answers(exchanges, lead_of(encoder.media_type, ask.headers), bodies)
         return

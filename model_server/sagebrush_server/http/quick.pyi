@@ -108,7 +108,10 @@ class QuickConnection:
         """
 
 def of_one_ask(group: list[Exchange]) -> bool:
-    """Whether all requests ask the same in the same way, and all clients are there."""
+    """Whether all requests, of which there is at least one, ask the same in the same way."""
+
+def all_there(group: list[Exchange]) -> bool:
+    """Whether no client has gone."""
 
 def bodies_of(group: list[Exchange]) -> list[bytes]:
     """Return the bodies of requests."""

@@ -184,7 +184,15 @@ def of_one_ask(list group not None):
     cdef Exchange exchange
     ask = (<Exchange?>group[0]).ask
     for exchange in group:
-        if exchange.ask is not ask or _is_lost(exchange.connection):
+        if exchange.ask is not ask:
+            return False
+    return True
+
+
+def all_there(list group not None):
+    cdef Exchange exchange
+    for exchange in group:
+        if _is_lost(exchange.connection):
             return False
     return True
 

@@ -21,13 +21,14 @@ _CALL_SECONDS: Final = 0.001
 class Served:
     """A self-tested model under the name by which requests ask for it. Exactly one of `rows` and `responder` is set."""
 
-    __slots__ = ("__weakref__", "_rates", "algorithm", "model", "name", "responder", "rows")
+    __slots__ = ("__weakref__", "_rate", "_rates", "algorithm", "model", "name", "responder", "rows")
 
     def __init__(self, name: str, *, model: "Model | Responder") -> None:
         self.name = name
         self.model = model
         self.algorithm = model.algorithm
         self._rates = (0.0, 0.0, 0.0)
+        self._rate = 0.0
         self.rows: Model | None = None
         self.responder: Responder | None = None
         if hasattr(model, "respond"):
@@ -40,11 +41,12 @@ class Served:
 
         The median of the last three: one slow call, or one quick one, says nothing of a model.
         """
-        return sorted(self._rates)[1] * size
+        return self._rate * size
 
     def observe(self, seconds: float, *, size: int) -> None:
         """Learn from answering bodies of `size` bytes together. What any call costs is no matter of size."""
         self._rates = (*self._rates[1:], max(seconds - _CALL_SECONDS, 0.0) / max(size, 1))
+        self._rate = sorted(self._rates)[1]
 
     def self_test(self) -> None:
         """Answer the model's own rows through decoder and encoder, as a request's would be. Raises ValueError."""

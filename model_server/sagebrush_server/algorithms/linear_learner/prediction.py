@@ -20,6 +20,8 @@ class LinearPredictor:
         model.check()
         self._description = model
         self._link = model.link
+        self.feature_dim: int | None = model.feature_dim
+        """Values per row."""
         weights = np.array(model.weights) / np.array(model.scale)
         bias = np.array(model.bias) - weights @ np.array(model.offset)
         # Column-wise, so that n×d @ d×k needs no transposition per request.
@@ -32,11 +34,6 @@ class LinearPredictor:
     def algorithm(self) -> str:
         """SageMaker's name of the algorithm."""
         return ALGORITHM
-
-    @property
-    def feature_dim(self) -> int:
-        """Values per row."""
-        return self._description.feature_dim
 
     @property
     def takes_sparse(self) -> bool:
