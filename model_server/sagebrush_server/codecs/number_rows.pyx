@@ -39,32 +39,51 @@ cdef inline bint _is_digit(char letter) noexcept nogil:
     return <unsigned char>(letter - c'0') <= 9
 
 
+cdef inline const char* _read_digits(const char* at, const char* end, uint64_t* digits) noexcept nogil:
+    """Read on a whole number; what follows its digits. Beyond MOST_DIGITS `digits` means nothing."""
+    while at < end and _is_digit(at[0]):
+        digits[0] = digits[0] * 10 + <uint64_t>(at[0] - c'0')
+        at += 1
+    return at
+
+
+cdef const char* _read_power(const char* at, const char* end, int* power) noexcept nogil:
+    """Read what stands behind an `e`, and add it to `power`; what follows it, NULL where there is no number."""
+    cdef bint negative = at < end and at[0] == c'-'
+    cdef const char* first
+    cdef int given = 0
+    if at < end and (at[0] == c'-' or at[0] == c'+'):
+        at += 1
+    first = at
+    while at < end and _is_digit(at[0]):
+        # More than any power that is of use here; what is larger only has to stay so.
+        if given < 10_000:
+            given = given * 10 + (at[0] - c'0')
+        at += 1
+    power[0] += -given if negative else given
+    if at == first:
+        return NULL
+    return at
+
+
 cdef const char* _read_number(const char* at, const char* end, double* value) noexcept nogil:
-    """Read a number as JSON spells it, and return what follows it; NULL in case of doubt."""
+    """Read a number as JSON spells it; what follows it, NULL in case of doubt."""
     cdef const char* start = at
     cdef const char* part
-    cdef bint negative = False, whole = True, small
+    cdef bint negative = at < end and at[0] == c'-', whole = True
     cdef uint64_t digits = 0
     cdef Py_ssize_t letters
-    cdef int power = 0, given = 0
-    cdef bint given_negative = False
-    if at < end and at[0] == c'-':
-        negative = True
-        at += 1
+    cdef int power = 0
+    at += negative
     part = at
-    while at < end and _is_digit(at[0]):
-        digits = digits * 10 + <uint64_t>(at[0] - c'0')
-        at += 1
+    at = _read_digits(at, end, &digits)
     letters = at - part
     if letters == 0 or (letters > 1 and part[0] == c'0'):
         return NULL
     if at < end and at[0] == c'.':
         whole = False
-        at += 1
-        part = at
-        while at < end and _is_digit(at[0]):
-            digits = digits * 10 + <uint64_t>(at[0] - c'0')
-            at += 1
+        part = at + 1
+        at = _read_digits(part, end, &digits)
         if at == part:
             return NULL
         letters += at - part
@@ -72,36 +91,21 @@ cdef const char* _read_number(const char* at, const char* end, double* value) no
             power = -<int>(at - part)
     if at < end and (at[0] == c'e' or at[0] == c'E'):
         whole = False
-        at += 1
-        if at < end and (at[0] == c'-' or at[0] == c'+'):
-            given_negative = at[0] == c'-'
-            at += 1
-        part = at
-        while at < end and _is_digit(at[0]):
-            # More than any power that is of use here; what is larger only has to stay so.
-            if given < 10_000:
-                given = given * 10 + (at[0] - c'0')
-            at += 1
-        if at == part:
+        at = _read_power(at + 1, end, &power)
+        if at == NULL:
             return NULL
-        power += -given if given_negative else given
     if negative and whole and letters == 1 and digits == 0:
         # JSON's -0 is a whole number, which has no sign.
         return NULL
-    small = letters <= MOST_DIGITS and digits <= MOST_EXACT and -MOST_POWER <= power <= MOST_POWER
-    if small:
-        # Both are exact, so that one operation rounds once, as it should (Clinger, 1990).
-        value[0] = <double>digits
-        if power < 0:
-            value[0] /= POWERS[-power]
-        else:
-            value[0] *= POWERS[power]
-        if negative:
-            value[0] = -value[0]
+    if letters > MOST_DIGITS or digits > MOST_EXACT or not -MOST_POWER <= power <= MOST_POWER:
+        value[0] = NAN
+        if from_chars(start, at, value[0]).ptr != at or isnan(value[0]):
+            return NULL
         return at
-    value[0] = NAN
-    if from_chars(start, at, value[0]).ptr != at or isnan(value[0]):
-        return NULL
+    # Digits and power of ten are exact, so that one operation rounds once, as it should (Clinger, 1990).
+    value[0] = <double>digits / POWERS[-power] if power < 0 else <double>digits * POWERS[power]
+    if negative:
+        value[0] = -value[0]
     return at
 
 
