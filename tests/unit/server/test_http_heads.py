@@ -177,7 +177,32 @@ def test_memory_must_be_used(pair):
         await asyncio.sleep(0)
 
     loop.run_until_complete(send())
+    connection.connection_lost(None)
     assert transport.written.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_who_becomes_the_only_client_must_be_answered_once(pair):
+    """What the loop was to do in its next step has been done at once, when nobody else can come any more."""
+    loop, (remembering, _) = pair
+    loop.run_until_complete(converse(remembering, [post(ROW)]))
+    staying, going, transport, problems = Connection(remembering), Connection(remembering), Transport(), []
+    loop.set_exception_handler(lambda _, context: problems.append(context))
+
+    async def send():
+        staying.connection_made(transport)
+        going.connection_made(Transport())
+        staying.data_received(post(ROW))
+        assert not transport.written
+        going.connection_lost(None)
+        staying.data_received(post(ROW))
+        assert transport.written.count(b"HTTP/1.1 200 OK") == 2
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(send())
+    staying.connection_lost(None)
+    loop.set_exception_handler(None)
+    assert problems == []
+    assert transport.written.count(b"HTTP/1.1 200 OK") == 2
 
 
 def test_memory_must_be_bounded(pair):
