@@ -85,4 +85,4 @@ COPY --from=build-model-server /opt/sagebrush /opt/sagebrush
 # LightGBM's wheel expects OpenMP of the system, which this base lacks. scikit-learn's does: the loader takes one file for
 # one library, so that all of them share one OpenMP.
 RUN ln -s /opt/sagebrush/lib/python3*/site-packages/scikit_learn.libs/libgomp-*.so* /usr/lib/libgomp.so.1 \
- && python3 -c 'import lightgbm, xgboost, sklearn.ensemble, sagebrush_server.codecs.number_rows, sagebrush_server.http.quick'
+ && python3 -c 'import lightgbm, xgboost, sklearn.ensemble, sagebrush_server.cells, sagebrush_server.codecs.number_rows, sagebrush_server.http.quick'

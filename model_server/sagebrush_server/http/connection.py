@@ -151,11 +151,6 @@ class Connection(QuickConnection):
 
     # --- answers ---
 
-    def keep_unsent(self, exchange: Exchange) -> None:
-        """Account for a 200 of which the kernel does not have all bytes yet."""
-        self._server.counts.responses.add(200)
-        self._keep_unsent([exchange])
-
     def flush(self) -> None:
         """Write all answers that are there and whose turn it is, and end the connection where it is due."""
         exchanges = self._exchanges
@@ -171,7 +166,7 @@ class Connection(QuickConnection):
         self._quiet_since = self._loop.time()
         if parts:
             self._transport.write(b"".join(parts))
-            self._account(written)
+            self.account(written)
         if exchanges and (stream := exchanges[0].stream) is not None:
             stream.start(closing=self._is_last(besides=1))
         elif closing:
@@ -192,7 +187,7 @@ class Connection(QuickConnection):
     def end_stream(self, *, closing: bool) -> None:
         """Go on behind a stream that has been written to its end."""
         if self._exchanges and not self.lost:
-            self._account([self._exchanges.popleft()])
+            self.account([self._exchanges.popleft()])
             if closing:
                 self._finish()
             else:
@@ -223,7 +218,8 @@ class Connection(QuickConnection):
             raise TypeError("there is no answer yet")
         return answer.to_bytes(connection=connection, with_body=head is None or head.method != "HEAD")
 
-    def _account(self, written: list[Exchange]) -> None:
+    def account(self, written: list[Exchange]) -> None:
+        """Count answers that were written. Of those that the kernel has not all of, the duration follows when it has."""
         counts = self._server.counts
         if self._access_log is not None:
             self._access_log.write(written)
@@ -235,11 +231,8 @@ class Connection(QuickConnection):
             for exchange in written:
                 counts.duration.observe(now - exchange.arrived)
         else:
-            self._keep_unsent(written)
-
-    def _keep_unsent(self, written: list[Exchange]) -> None:
-        self._unsent += [exchange.arrived for exchange in written]
-        self._server.counts.in_flight += len(written)
+            self._unsent += [exchange.arrived for exchange in written]
+            counts.in_flight += len(written)
 
     def _settle(self) -> None:
         """Account for the answers whose last byte the kernel has taken by now."""

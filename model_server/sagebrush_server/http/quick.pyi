@@ -104,7 +104,7 @@ class QuickConnection:
     def give(self, exchange: Exchange, now: float) -> bool:
         """Write the prediction of an exchange if it is its turn, and say whether the kernel has all of it.
 
-        Else leaves it to `flush`, and accounts by `keep_unsent` for what the kernel doesn't take. `now` is the loop's time.
+        Else leaves it to `flush`, and what the kernel doesn't take to `account`. `now` is the loop's time.
         """
 
 def of_one_ask(group: list[Exchange]) -> bool:

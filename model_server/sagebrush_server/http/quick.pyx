@@ -39,13 +39,16 @@ cdef class Exchange:
     cdef public bint bare
 
     def __init__(self, connection, head, ask, bytes body, double arrived):
+        self._fill(connection, head, ask, body)
+        self.arrived = self.queued = arrived
+
+    cdef int _fill(self, connection, head, ask, bytes body) except -1:
         self.connection = connection
         self.head = head
         self.ask = ask
         self.body = body
-        self.arrived = arrived
-        self.queued = arrived
         self.payload = b""
+        return 0
 
     @property
     def done(self):
@@ -82,18 +85,18 @@ cdef class Arrivals:
         self.pending = []
         self.room = room
 
-    cdef int begin(self) except -1:
-        self.began = time.monotonic()
-        # Alone, nobody else's request can come in this turn of the loop: it is answered at once, by `answer_now`.
-        if not self.alone:
-            self._loop.call_soon(self._turn)
-        return 0
-
     def add(self, Exchange exchange not None):
+        self._add(exchange)
+
+    cdef int _add(self, Exchange exchange) except -1:
         if not self.pending:
-            self.begin()
+            self.began = time.monotonic()
+            # Alone, nobody else's request can come in this turn of the loop: it is answered at once, by `answer_now`.
+            if not self.alone:
+                self._loop.call_soon(self._turn)
         exchange.queued = self.began
         self.pending.append(exchange)
+        return 0
 
     cpdef answer_now(self):
         if self.alone and self.pending:
@@ -144,17 +147,12 @@ cdef class QuickConnection:
                 stop = end + <Py_ssize_t>head.length
                 if stop > size or len(arrivals.pending) >= arrivals.room:
                     break
-                if not arrivals.pending:
-                    arrivals.begin()
+                # Without __init__, whose arguments would have to become Python's first.
                 exchange = Exchange.__new__(Exchange)
-                exchange.connection = self
-                exchange.head = head
-                exchange.ask = head.ask
-                exchange.body = PyBytes_FromStringAndSize(text + end, stop - end)
-                exchange.arrived = exchange.queued = arrivals.began
-                exchange.payload = b""
+                exchange._fill(self, head, head.ask, PyBytes_FromStringAndSize(text + end, stop - end))
+                arrivals._add(exchange)
+                exchange.arrived = exchange.queued
                 self._exchanges.append(exchange)
-                arrivals.pending.append(exchange)
                 if stop == size:
                     arrivals.answer_now()
                     return
@@ -174,7 +172,7 @@ cdef class QuickConnection:
             self._transport.write(lead.head(len(exchange.payload)) + exchange.payload)
             if self._paused_since is None:
                 return True
-            self.keep_unsent(exchange)
+            self.account([exchange])
         else:
             self.flush()
         return False
