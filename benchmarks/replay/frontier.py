@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.replay.goals import by_minute
 from sagebrush.replay.autoscaler import Situation, View
 from sagebrush.replay.contenders import Contender, ours
 from sagebrush.replay.queueing import Floats, carried
@@ -39,7 +40,7 @@ class Standing:
     def __init__(self, situation: Situation, history: Floats, *, times: float | None) -> None:
         self._rates = carried(situation.service, most=situation.maximum)
         self._times = times
-        self._most = float(_by_minute(history).max(initial=0.0))
+        self._most = float(by_minute(history).max(initial=0.0))
         self._held: deque[tuple[int, float]] = deque()
 
     def look(self, view: View) -> int:
@@ -101,7 +102,7 @@ def frontier(load: Callable[[], Trace], *, system: System) -> tuple[list[Row], B
 
 def bound_of(trace: Trace, *, system: System) -> Bound:
     """The minute before one of the steepest rises for which the most headroom must stand. ValueError: a trace without any."""
-    minutes = _by_minute(trace.judged)
+    minutes = by_minute(trace.judged)
     ahead = system.startup_seconds // _MINUTE
     if len(minutes) <= ahead:
         raise ValueError(f"{trace.name} is no longer than a start-up")
@@ -141,7 +142,3 @@ class _Fixed:
 
     def look(self, _: View) -> int:
         return self._replicas
-
-
-def _by_minute(seconds: Floats) -> Floats:
-    return np.asarray(seconds[: len(seconds) // _MINUTE * _MINUTE].reshape(-1, _MINUTE).mean(axis=1))

@@ -20,6 +20,7 @@ from sagebrush.replay.contenders import (
     ours,
 )
 from sagebrush.replay.files import read_trace
+from sagebrush.replay.queueing import Floats
 from sagebrush.replay.run import Row
 from sagebrush.replay.shapes import GENERATED
 from sagebrush.replay.system import System
@@ -140,9 +141,13 @@ def busiest(trace: Trace) -> int:
     return first + (int(np.argmax(held[60:])) + 60 if len(held) > 60 else 0) * 60
 
 
-def _minutes(trace: Trace) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], int]:
-    judged = trace.judged[: trace.seconds // 60 * 60]
-    return judged.reshape(-1, 60).mean(axis=1), trace.evaluated_from
+def by_minute(rates: Floats) -> Floats:
+    """The mean of each whole minute of a rate per second."""
+    return np.asarray(rates[: len(rates) // 60 * 60].reshape(-1, 60).mean(axis=1))
+
+
+def _minutes(trace: Trace) -> tuple[Floats, int]:
+    return by_minute(trace.judged), trace.evaluated_from
 
 
 @dataclass(frozen=True, slots=True)

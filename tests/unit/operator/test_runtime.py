@@ -346,12 +346,18 @@ async def test_outage_of_the_api_must_not_outlast_itself(write: str) -> None:
     assert due >= 20
 
 
-async def test_change_must_be_recorded_though_status_could_not_be_written() -> None:
-    """The number was changed when the status could not be written: the next pass writes the record, and tells of it once."""
-    world = World()
+async def outgrown(world: World) -> Key:
+    """An endpoint with one replica, of which four are needed since its last pass."""
     key = world.see(body("ModelEndpoint", endpoint_document(scaling=scaling())))
     await world.work(key)
     world.metrics.rate = 390
+    return key
+
+
+async def test_change_must_be_recorded_though_status_could_not_be_written() -> None:
+    """The number was changed when the status could not be written: the next pass writes the record, and tells of it once."""
+    world = World()
+    key = await outgrown(world)
     world.client.refuse("apply ModelEndpoint/status", 503)
     for _ in range(3):
         await world.work(key)
@@ -368,9 +374,7 @@ async def test_change_must_be_recorded_though_status_could_not_be_written() -> N
 async def test_late_status_must_not_undo_what_others_wrote() -> None:
     """Where somebody else has written status meanwhile, such as a capacity test, theirs is what the next pass goes on from."""
     world = World()
-    key = world.see(body("ModelEndpoint", endpoint_document(scaling=scaling())))
-    await world.work(key)
-    world.metrics.rate = 390
+    key = await outgrown(world)
     world.client.refuse("apply ModelEndpoint/status", 503)
     await world.work(key)
     tested = {"requestsPerSecond": 12.5, "concurrency": 1, "source": "Tested", "measuredAt": "2026-08-01T12:00:00Z"}
@@ -459,9 +463,7 @@ async def test_pods_of_a_namesake_must_not_count() -> None:
 async def test_history_must_not_outrun_the_writes() -> None:
     """A scaling history is kept only once its replicas are written: else a cooldown would begin for nothing."""
     world = World()
-    key = world.see(body("ModelEndpoint", endpoint_document(scaling=scaling())))
-    await world.work(key)
-    world.metrics.rate = 390
+    key = await outgrown(world)
     world.client.refuse("apply Deployment", 500)
     await world.work(key)
     assert world.endpoints._histories["uid-1"].last_scale_out is None

@@ -6,7 +6,7 @@ from math import ceil
 from sagebrush.core.scaling.case import Case
 from sagebrush.core.scaling.compiled import TargetKind
 from sagebrush.core.scaling.decision import Decision, Proposal, ScalingReason
-from sagebrush.core.scaling.demand import Pace, foreseen
+from sagebrush.core.scaling.demand import foreseen
 from sagebrush.core.scaling.window import Problem
 from sagebrush.core.scaling.words import sentence
 
@@ -71,6 +71,6 @@ def _foretold(case: Case) -> int:
         return 0
     if case.policy.kind in (TargetKind.IN_FLIGHT, TargetKind.QUERY):
         return 0
-    pace = Pace(history.wiggle, history.level, history.usual_level, history.slow, history.recent)
-    rate = foreseen(calibration, pace=pace, time=case.now.timestamp(), horizon_seconds=case.knowledge.horizon_seconds)
+    horizon = case.knowledge.horizon_seconds
+    rate = foreseen(calibration, pace=case.pace, time=case.now.timestamp(), horizon_seconds=horizon)
     return 0 if rate is None else min(sizing.needed(rate), case.policy.prediction_maximum or case.maximum)

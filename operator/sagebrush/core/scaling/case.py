@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sagebrush.core.scaling.compiled import Policy, TargetKind
 from sagebrush.core.scaling.decision import Decision, Predicted, Proposal, ScalingReason
+from sagebrush.core.scaling.demand import Pace
 from sagebrush.core.scaling.facts import Capacity, Fleet, Knowledge, Signals
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.schedule import Bounds
@@ -54,6 +55,12 @@ class Case:
     def bounded(self, replicas: int) -> int:
         """Within the bounds in force."""
         return max(self.minimum, min(replicas, self.maximum))
+
+    @property
+    def pace(self) -> Pace:
+        """The rate's usual course, as it was remembered at the last decision."""
+        before = self.history
+        return Pace(before.wiggle, before.level, before.usual_level, before.slow, before.recent)
 
     @property
     def hold(self) -> timedelta:

@@ -1,6 +1,8 @@
 """From a decision to ``status.scaling``, written as seldom as is useful."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from sagebrush.api.scaling import Scaling
 from sagebrush.api.scaling_status import (
@@ -51,6 +53,7 @@ def status_of(
         )
         decisions.append(entry)
     before = None if previous is None else previous.last_scale_time
+    capacity, startup = _capacity(decision.capacity), _startup(knowledge.startup)
     return ScalingStatus(
         desired_replicas=decision.replicas,
         recommended_replicas=decision.recommended,
@@ -69,8 +72,8 @@ def status_of(
         reason=str(decision.reason),
         message=message,
         last_scale_time=now if decision.changed else before,
-        capacity=_capacity(decision.capacity),
-        startup=_startup(knowledge.startup),
+        capacity=CapacityStatus(**capacity) if capacity else None,
+        startup=StartupStatus(**startup) if startup else None,
         prediction=_prediction(decision, knowledge=knowledge),
         decisions=decisions[-DECISIONS_KEPT:],
     )
@@ -121,56 +124,41 @@ def _learned_anew(decision: Decision, previous: ScalingStatus, *, knowledge: Kno
     """Whether what is measured or learned is not what was told."""
     learned_at = previous.prediction.learned_at if previous.prediction else None
     return (
-        not _is_told_capacity(decision.capacity, previous.capacity)
-        or not _is_told_startup(knowledge.startup, previous.startup)
+        not _says(previous.capacity, _capacity(decision.capacity))
+        or not _says(previous.startup, _startup(knowledge.startup))
         or (knowledge.calibration is not None and knowledge.calibration.learned_at != learned_at)
     )
 
 
-def _is_told_capacity(capacity: Capacity | None, told: CapacityStatus | None) -> bool:
-    """Whether *told* is what :func:`_capacity` would say, which is not built for it: this is asked at every decision."""
-    if capacity is None or told is None:
-        return capacity is None and told is None
-    return (
-        round(capacity.requests_per_second, 3) == told.requests_per_second
-        and capacity.concurrency == told.concurrency
-        and capacity.source == told.source
-        and capacity.measured_at == told.measured_at
-        and capacity.revision == told.revision
-    )
+def _says(told: object | None, fields: Mapping[str, Any] | None) -> bool:
+    """Whether *told* has these fields. No model is built to compare it with: this is asked at every decision."""
+    if told is None or fields is None:
+        return told is fields
+    return all(getattr(told, name) == value for name, value in fields.items())
 
 
-def _is_told_startup(startup: Startup | None, told: StartupStatus | None) -> bool:
-    """The same for :func:`_startup`."""
-    if startup is None or told is None:
-        return startup is None and told is None
-    return (
-        round(startup.p50_seconds, 1) == told.p50_seconds
-        and round(startup.p90_seconds, 1) == told.p90_seconds
-        and [round(seconds, 1) for seconds in startup.recent] == told.recent
-    )
-
-
-def _capacity(capacity: Capacity | None) -> CapacityStatus | None:
+def _capacity(capacity: Capacity | None) -> dict[str, Any] | None:
+    """The fields of :class:`CapacityStatus`."""
     if capacity is None:
         return None
-    return CapacityStatus(
-        requests_per_second=round(capacity.requests_per_second, 3),
-        concurrency=capacity.concurrency,
-        source=capacity.source,
-        measured_at=capacity.measured_at,
-        revision=capacity.revision,
-    )
+    return {
+        "requests_per_second": round(capacity.requests_per_second, 3),
+        "concurrency": capacity.concurrency,
+        "source": capacity.source,
+        "measured_at": capacity.measured_at,
+        "revision": capacity.revision,
+    }
 
 
-def _startup(startup: Startup | None) -> StartupStatus | None:
+def _startup(startup: Startup | None) -> dict[str, Any] | None:
+    """The fields of :class:`StartupStatus`."""
     if startup is None:
         return None
-    return StartupStatus(
-        p50_seconds=round(startup.p50_seconds, 1),
-        p90_seconds=round(startup.p90_seconds, 1),
-        recent=[round(seconds, 1) for seconds in startup.recent],
-    )
+    return {
+        "p50_seconds": round(startup.p50_seconds, 1),
+        "p90_seconds": round(startup.p90_seconds, 1),
+        "recent": [round(seconds, 1) for seconds in startup.recent],
+    }
 
 
 def _prediction(decision: Decision, *, knowledge: Knowledge) -> PredictionStatus | None:

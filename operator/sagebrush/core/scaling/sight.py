@@ -40,7 +40,7 @@ def measured(case: Case) -> float | None:
         return expected(
             short=signals.short,
             long=signals.long,
-            pace=_pace_before(case),
+            pace=case.pace,
             horizon_seconds=case.knowledge.horizon_seconds,
             calibration=case.knowledge.calibration,
         )
@@ -58,7 +58,7 @@ def see(case: Case, *, value: float, known: Learned) -> None:
     calibration = case.knowledge.calibration
     case.steep = steep_rise(
         long=signals.long,
-        pace=_pace_before(case),
+        pace=case.pace,
         usual_rise=usual_rise_at(calibration, time=case.now.timestamp()) if policy.predicts else 0.0,
         dispersion=calibration.dispersion if calibration else 1.0,
         horizon_seconds=case.knowledge.horizon_seconds,
@@ -105,18 +105,13 @@ def _is_a_look(case: Case) -> bool:
 def _pace(case: Case, *, seconds: float) -> Pace:
     signals = case.signals
     return remembered(
-        _pace_before(case),
+        case.pace,
         short=signals.short,
         long=signals.long,
         usual=usual_at(case.knowledge.calibration, time=case.now.timestamp()),
         seconds=seconds,
         horizon_seconds=case.knowledge.horizon_seconds,
     )
-
-
-def _pace_before(case: Case) -> Pace:
-    history = case.history
-    return Pace(history.wiggle, history.level, history.usual_level, history.slow, history.recent)
 
 
 def _foretell(case: Case, *, pace: Pace) -> None:
