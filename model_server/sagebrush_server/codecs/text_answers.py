@@ -76,18 +76,20 @@ def shown_columns(predictions: Predictions, *, verbose: bool) -> "Mapping[str, N
 
 def _cells(column: "NDArray[np.generic]", *, layout: Layout) -> list[bytes]:
     """Write the cells of a column, one row each."""
-    if column.size == 1 and column.dtype.char in "dl" and column.ndim == 1:
-        written = orjson.dumps(value := column.item())
-        return [layout.text(value) if layout.finite_only and written == b"null" else written]
-    if column.dtype.kind not in "biuf" or column.ndim > 2:
+    single = column.size == 1 and column.dtype.char in "dl" and column.ndim == 1
+    if single:
+        written = orjson.dumps(column.item())
+    elif column.dtype.kind not in "biuf" or column.ndim > 2:
         return [layout.text(value) for value in column.tolist()]
-    if column.dtype.char in "dl" and column.dtype.isnative and column.flags.c_contiguous:
+    elif column.dtype.char in "dl" and column.dtype.isnative and column.flags.c_contiguous:
         # Numbers of 64 bits are the same written from the array; float32 would be written shorter than its value.
         written = orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)
     else:
         written = orjson.dumps(column.tolist())
     if layout.finite_only and b"null" in written:
         return [layout.text(value) for value in column.tolist()]
+    if single:
+        return [written]
     if column.ndim == 1:
         return written[1:-1].split(b",")
     return [layout.array % cell for cell in written[2:-2].split(b"],[")]
