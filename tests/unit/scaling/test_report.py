@@ -72,6 +72,32 @@ def test_status_must_be_rewritten_only_for_news(changes: dict[str, object], seco
     assert (status_of(decision, previous=previous, policy=POLICY, now=now) is not previous) is rewritten
 
 
+@pytest.mark.parametrize(
+    ("capacity", "startup", "rewritten"),
+    [
+        (Capacity(87.6541, 8, "Learned", NOON, "abc"), Startup.of((3.04,)), False),  # the same as it is told
+        (Capacity(87.66, 8, "Learned", NOON, "abc"), Startup.of((3.0,)), True),
+        (Capacity(87.654, 4, "Learned", NOON, "abc"), Startup.of((3.0,)), True),
+        (Capacity(87.654, 8, "Tested", NOON, "abc"), Startup.of((3.0,)), True),
+        (Capacity(87.654, 8, "Learned", NOON + timedelta(seconds=1), "abc"), Startup.of((3.0,)), True),
+        (Capacity(87.654, 8, "Learned", NOON, "def"), Startup.of((3.0,)), True),
+        (Capacity(87.654, 8, "Learned", NOON, "abc"), Startup.of((3.0, 3.0)), True),
+        (Capacity(87.654, 8, "Learned", NOON, "abc"), None, True),
+        (None, Startup.of((3.0,)), True),
+    ],
+)
+def test_status_must_tell_what_was_measured_anew(
+    capacity: Capacity | None, startup: Startup | None, rewritten: bool
+) -> None:
+    """Capacity and start-up time are written at once where any of what is told of them is another."""
+    before = replace(STEADY, capacity=Capacity(87.654, 8, "Learned", NOON, "abc"))
+    knowledge = Knowledge(startup=Startup.of((3.0,)))
+    previous = status_of(before, previous=None, policy=POLICY, now=NOON, knowledge=knowledge)
+    now, decision = NOON + timedelta(seconds=1), replace(STEADY, capacity=capacity)
+    after = status_of(decision, previous=previous, policy=POLICY, now=now, knowledge=Knowledge(startup=startup))
+    assert (after is not previous) is rewritten
+
+
 def test_status_must_follow_a_new_target() -> None:
     """The target in status is the one that decided."""
     previous = status_of(STEADY, previous=None, policy=POLICY, now=NOON)

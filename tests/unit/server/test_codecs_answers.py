@@ -57,6 +57,8 @@ TEXT = Predictions({"predicted_label": np.array(['setosa, "red"', "é\0\n"]), "s
         (TEXT, "application/json", '{"predictions":[{"predicted_label":"setosa, \\"red\\"","score":0.5},{"predicted_label":"é\\u0000\\n","score":2.0}]}'.encode()),
         (TEXT, "text/csv", '"setosa, ""red""",0.5\n"é\0\n",2.0\n'.encode()),
         (Predictions({"score": np.array([np.nan, 1.0])}), "application/json", b'{"predictions":[{"score":null},{"score":1.0}]}'),
+        (Predictions({"score": np.array([np.nan])}), "application/json", b'{"predictions":[{"score":null}]}'),
+        (Predictions({"score": np.array([np.nan]), "bound": np.array([-np.inf])}), "text/csv", b"nan,-inf\n"),
         (Predictions({"score": np.array([[np.nan, -np.inf], [1.0, 2.0]])}), "text/csv", b"nan,-inf\n1.0,2.0\n"),
         (Predictions({"flag": np.array([True, False])}), "application/jsonlines", b'{"flag":true}\n{"flag":false}\n'),
         (Predictions({"deep": np.arange(4.0).reshape(1, 2, 2)}), "application/jsonlines", b'{"deep":[[0.0,1.0],[2.0,3.0]]}\n'),

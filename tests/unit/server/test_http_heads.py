@@ -205,6 +205,52 @@ def test_who_becomes_the_only_client_must_be_answered_once(pair):
     assert transport.written.count(b"HTTP/1.1 200 OK") == 2
 
 
+def test_client_that_goes_before_its_turn_must_not_be_computed(pair):
+    """Beside those that stay, in whose answers nothing changes."""
+    loop, (remembering, _) = pair
+    loop.run_until_complete(converse(remembering, [post(ROW)]))
+    staying, going, transport = Connection(remembering), Connection(remembering), Transport()
+    refused = dict(remembering.counts.refused())["ClientGone"]
+
+    async def send():
+        staying.connection_made(transport)
+        going.connection_made(Transport())
+        for connection in (going, staying):
+            connection.data_received(post(ROW))
+        going.connection_lost(None)
+        rows = remembering.counts.batch_rows.sum
+        await asyncio.sleep(0)
+        return remembering.counts.batch_rows.sum - rows
+
+    assert loop.run_until_complete(send()) == 1
+    staying.connection_lost(None)
+    assert transport.written.count(b"HTTP/1.1 200 OK") == 1
+    assert dict(remembering.counts.refused())["ClientGone"] == refused + 1
+
+
+def test_answer_must_be_in_flight_until_the_kernel_has_all_of_it(pair):
+    """It is counted when it is written, and its duration when its last byte has gone."""
+    loop, (remembering, _) = pair
+    loop.run_until_complete(converse(remembering, [post(ROW)]))
+    counts, connection, transport = remembering.counts, Connection(remembering), Transport()
+    transport.write = lambda _: connection.pause_writing()
+
+    def seen():
+        return counts.responses[200], counts.in_flight, sum(counts.duration.buckets)
+
+    async def send():
+        connection.connection_made(transport)
+        connection.data_received(post(ROW))
+        await asyncio.sleep(0)
+
+    answered, in_flight, timed = seen()
+    loop.run_until_complete(send())
+    assert seen() == (answered + 1, in_flight + 1, timed)
+    connection.resume_writing()
+    assert seen() == (answered + 1, in_flight, timed + 1)
+    connection.connection_lost(None)
+
+
 def test_memory_must_be_bounded(pair):
     """Clients that send a head of its own with every request, or a very long one, fill no memory."""
     loop, (remembering, _) = pair
