@@ -14,7 +14,7 @@ def keep_freed_memory() -> None:
     """Have glibc keep blocks of up to 4 MiB, 16 MiB in all, when they are freed. Elsewhere nothing changes.
 
     By default it gives back what is larger than 128 KiB, such as the rows of a few requests that are read together, and
-    each page of it has to be faulted in for the next ones: 400 rows of 41 values took twice the time. A user who sets
+    each page of it has to be faulted in for the next ones: 400 rows of 41 values took nearly twice the time. A user who sets
     glibc's variables (`MALLOC_…`, mallopt(3)) is left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
