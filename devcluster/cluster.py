@@ -148,10 +148,13 @@ class _Start:
         """Return the cluster's addresses from the state folder, after making that folder where there is none."""
         marker = self.state / teardown.MARKER
         if marker.exists():
-            facts = json.loads(marker.read_text())
-            if facts["boot"] == processes.boot_id():
-                return network.Plan(**facts["plan"])
-            say("the machine was restarted since the last `up`: starting a fresh cluster")
+            try:
+                facts = json.loads(marker.read_text())
+                if facts["boot"] == processes.boot_id():
+                    return network.Plan(**facts["plan"])
+                say("the machine was restarted since the last `up`: starting a fresh cluster")
+            except (ValueError, KeyError, TypeError):  # what a power cut leaves of a file
+                say(f"{marker} can't be read: starting a fresh cluster")
             teardown.down()
         elif self.state.exists() and any(self.state.iterdir()):
             raise DevclusterError(

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ NODE_NEEDS = {
 }
 # Where systems keep the certificate authorities they trust; Debian's and Ubuntu's place comes first.
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+RETRY_SECONDS = (5.0, 20.0)
 # Debian keeps these folders out of an ordinary user's PATH.
 SYSTEM_PATH = "/usr/sbin:/sbin"
 
@@ -54,15 +56,29 @@ def require(needs: dict[str, str]) -> None:
     if os.geteuid() != 0:
         raise DevclusterError(f"missing packages: run `apt-get install {' '.join(missing)}` as root")
     with locked(cache_dir() / "apt.lock"), services_stay_off():
+        _install(missing)
+    if absent := [name for name in needs if not _present(name)]:
+        raise DevclusterError(f"still missing after the installation: {', '.join(absent)}")
+
+
+def _install(packages: Sequence[str]) -> None:
+    """Fetch the lists and install; again where a mirror was out of reach or in the middle of its own update."""
+    for pause in (*RETRY_SECONDS, None):
         with step("apt-get update"):
             try:
                 _apt("update", "-q")
             except DevclusterError as error:  # one broken source of many: whether it matters, the installation shows
                 say(f"warning: {error}")
-        with step(f"apt-get install {' '.join(missing)}"):
-            _apt("install", "-q", "-y", "--no-install-recommends", *missing)
-    if absent := [name for name in needs if not _present(name)]:
-        raise DevclusterError(f"still missing after the installation: {', '.join(absent)}")
+        try:
+            with step(f"apt-get install {' '.join(packages)}"):
+                _apt("install", "-q", "-y", "--no-install-recommends", *packages)
+        except DevclusterError as error:
+            if pause is None:
+                raise
+            say(f"{error}; again in {pause:.0f} s")
+            time.sleep(pause)
+        else:
+            return
 
 
 @contextmanager

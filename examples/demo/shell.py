@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Thread, current_thread, main_thread
+from typing import IO
 
 from examples.demo.progress import DemoError, Heartbeat, say
 
@@ -71,7 +72,7 @@ def run_long(
     environment: Mapping[str, str] | None = None,
     through: bool = False,
 ) -> None:
-    """Run a long command with its output in `log` and a heartbeat; `through` shows the output as it comes instead.
+    """Run a long command with its output in `log` and a heartbeat; `through` shows the output as it comes, besides.
 
     The command is the leader of a process group, all of which ends with it on a time-out or an interruption.
 
@@ -80,24 +81,42 @@ def run_long(
     log.parent.mkdir(parents=True, exist_ok=True)
     say(f"{what}{'' if through else f' (log: {display(log)})'}")
     heartbeat = Heartbeat(what)
-    with log.open("w") as output:
-        sink = None if through else output
-        merged = None if through else subprocess.STDOUT
+    with log.open("wb") as output:
         with _interruptible_children():
             started = subprocess.Popen(
                 list(command),
                 cwd=REPOSITORY,
                 env={**os.environ, **(environment or {})},
-                stdout=sink,
-                stderr=merged,
+                stdout=subprocess.PIPE if through else output,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        with started as process, _killed_on_error(process):
+        with started as process, _copied(process.stdout, log=output), _killed_on_error(process):
             code = _wait(process, heartbeat=heartbeat, timeout=timeout, quiet=through)
     if code is None:
         raise DemoError(f"{what}: no end after {timeout:.0f} s\n{tail(log)}".rstrip())
     if code:
         raise DemoError(f"{what}: exit code {code} of {shlex.join(command)}\n{tail(log)}")
+
+
+@contextmanager
+def _copied(source: IO[bytes] | None, *, log: IO[bytes]) -> Iterator[None]:
+    """Show what a child writes, and keep it for the error that may have to quote it."""
+
+    def copy(source: IO[bytes]) -> None:
+        for line in source:
+            log.write(line)
+            print(line.decode(errors="replace"), end="", flush=True)
+
+    if source is None:
+        yield
+        return
+    copier = Thread(target=copy, args=(source,), daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        copier.join(PATIENCE_SECONDS)  # for ever only where something that the child left behind still holds the pipe
 
 
 @contextmanager

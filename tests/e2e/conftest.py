@@ -194,11 +194,14 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The one-node cluster, started where it is not."""
+    """The one-node cluster, started where it is not. Without one no test can run: the reason is then said once, last."""
     prepare_environment()
     OUT.mkdir(parents=True, exist_ok=True)
     print()
-    return start_cluster(parse(["--out", str(OUT)]))
+    try:
+        return start_cluster(parse(["--out", str(OUT)]))
+    except DemoError as error:
+        pytest.exit(f"there is no cluster to test on: {error}", returncode=1)
 
 
 @pytest.fixture(scope="session")

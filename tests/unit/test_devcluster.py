@@ -335,6 +335,27 @@ def test_failing_apt_update_must_leave_the_decision_to_the_installation(
     assert "-o DPkg::Lock::Timeout=600 install" in words.read_text()
 
 
+def test_installation_must_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mirror out of reach for a moment is no reason to give up; one that stays away is, with apt's own words."""
+    wanted, tried = tmp_path / "installed", tmp_path / "tried"
+    script(
+        tmp_path / "bin" / "apt-get",
+        f'case "$*" in *update*) exit 0;; esac\n'
+        f'echo >> {tried}; [ $(wc -l < {tried}) = 3 ] && > {wanted} || {{ echo "404 Not Found" >&2; exit 100; }}',
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian, "POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(debian, "RETRY_SECONDS", (0.0,))
+    with pytest.raises(DevclusterError, match="404 Not Found"):
+        debian.require({str(wanted): "some-package"})
+    assert "again in 0 s" in capsys.readouterr().err
+    debian.require({str(wanted): "some-package"})
+    assert len(tried.read_text()) == 3
+
+
 def test_policy_of_a_killed_installation_must_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own comes back, and a policy that isn't exactly ours is left alone."""
     policy, saved = tmp_path / "policy-rc.d", tmp_path / "policy-rc.d.before-sagebrush"
@@ -461,6 +482,22 @@ def test_down_must_take_only_what_its_record_speaks_for(deeds: list[str], monkey
     monkeypatch.setattr(teardown, "_runs", lambda name: name == "kubelet")
     teardown.down()
     assert deeds == ["cgroup", "links", "sysctls", "files"]
+
+
+@pytest.mark.usefixtures("marker")
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"boot": "another"}'])
+def test_state_of_an_earlier_boot_must_give_way_to_a_fresh_cluster(
+    deeds: list[str], monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """A machine that lost its power may leave a record that ends early: `up` starts afresh all the same."""
+    plan = network.Plan(node="192.168.7.9", mtu=1400, services="10.97.0.0/20", pods="10.97.16.0/20")
+    monkeypatch.setattr(network, "plan", lambda: plan)
+    monkeypatch.setattr(network, "our_chains", lambda **_: [])
+    write_marker(boot="another")
+    (paths.state_dir() / teardown.MARKER).write_text(content)
+    assert cluster._Start({}, []).plan == plan
+    assert "files" in deeds
+    assert json.loads((paths.state_dir() / teardown.MARKER).read_text())["boot"] == processes.boot_id()
 
 
 def test_program_of_another_cluster_must_be_seen_while_it_runs(tmp_path: Path) -> None:
