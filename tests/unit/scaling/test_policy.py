@@ -70,9 +70,16 @@ class Loop:
         self.policy, self.replicas, self.history, self.time = scaling or policy(), replicas, history or History(), 0.0
         self.last: Decision | None = None
 
-    def tick(self, rate: float | Reading, *, seconds: float = 2) -> Decision:
+    def tick(self, rate: float | Reading, *, seconds: float = 2, ready: int | None = None) -> Decision:
         self.time += seconds
-        self.last = one(rate, replicas=self.replicas, scaling=self.policy, history=self.history, now=after(self.time))
+        self.last = one(
+            rate,
+            replicas=self.replicas,
+            scaling=self.policy,
+            history=self.history,
+            ready=ready,
+            now=after(self.time),
+        )
         self.replicas, self.history = self.last.replicas, self.last.history
         return self.last
 
@@ -353,7 +360,19 @@ def test_decide_must_not_wait_for_a_clock_that_was_set_back() -> None:
     """A change in the future is one of just now: the wait is a period, not the clock's error."""
     history = History.resumed(last_scale_time=after(86_400))
     loop = Loop(policy(in_="10s"), replicas=3, history=history)
-    assert loop.run(0, seconds=20).replicas == 1
+    assert loop.run(0, seconds=70).replicas == 1
+
+
+def test_decide_must_wait_a_window_after_a_time_in_which_no_replica_served() -> None:
+    """
+    Requests that find no replica are counted nowhere, and the windows after such a time still hold it: with a scale-in
+    period shorter than a window too, nothing is removed before one has passed.
+    """
+    loop = Loop(policy(in_="2s"), replicas=3)
+    assert loop.run(5000, seconds=120).replicas == 3
+    assert loop.tick(900, ready=0).replicas == 3
+    assert loop.run(900, seconds=58).reason is ScalingReason.SCALE_IN_STABILIZING
+    assert loop.run(900, seconds=4).replicas == 1
 
 
 def test_history_must_stay_small() -> None:

@@ -1,16 +1,18 @@
 """stepPolicy, scaleOutLimit and scaleInLimit, and the targets that are not requests per minute."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sagebrush.api.scaling_status import ScalingDecision
+from sagebrush.core.scaling.calibration import Calibration
 from sagebrush.core.scaling.compiled import StepRule
 from sagebrush.core.scaling.decision import ScalingReason
 from sagebrush.core.scaling.facts import Capacity, Knowledge
 from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.steps import step_at, stepped
-from tests.unit.scaling.builders import Loop, after, scaling
+from tests.unit.scaling.builders import NOON, QUICK, Loop, after, scaling
 
 STEPS = [
     StepRule(1000, None, 1, None),
@@ -86,6 +88,7 @@ def test_scale_in_limit_must_bound_what_is_removed_within_its_period() -> None:
         ),
         replicas=10,
     )
+    loop.run(900, seconds=60)
     loop.run(90, seconds=14)
     assert loop.replicas == 8
     assert loop.run(90, seconds=56).replicas == 8
@@ -100,6 +103,18 @@ def test_in_flight_must_follow_the_gauge_and_not_its_noise() -> None:
     decision = loop.tick(600, in_flight=90.0)
     assert (decision.replicas, decision.value) == (9, 90.0)
     assert "90 requests in flight over 3 replicas is above the target of 10 in flight per replica" in decision.message
+
+
+def test_season_must_not_ask_for_fewer_in_flight_when_more_comes() -> None:
+    """What a request is worth in flight, the last minute says: a moment within chance would make few requests dear."""
+    season = (4400 / 60,) * 288
+    knowledge = replace(QUICK, calibration=Calibration("", NOON, season=season, usual=season))
+    numbers = []
+    for rate, in_flight in ((100, 0.7), (4400, 30.8)):
+        loop = Loop(scaling(target={"inFlight": 4}), knowledge=knowledge)
+        loop.run(4400, seconds=30, in_flight=30.0)
+        numbers.append(loop.tick(rate, in_flight=in_flight).replicas)
+    assert numbers[0] <= numbers[1]
 
 
 def test_in_flight_must_hold_where_nobody_says_how_many() -> None:

@@ -3,7 +3,8 @@
 Every way to provide is replayed over the last 14 days at most by the rules of the policy itself: what is asked for at a
 moment serves a start-up later. Of those that keep the late budget the cheapest is taken. The season that is used on
 a day is learned from the days before it, so that nothing is judged by what it was learned from; and as what was learned
-from few days fits them better than those to come, it must keep less than the budget there, and gets a margin on top.
+from few days fits them better than those to come, it gets a margin on top. (To aim at less than the budget instead would
+choose by the few rarest moments of the past, which do not come back: it costs more, and more is late.)
 """
 
 from datetime import datetime
@@ -19,8 +20,8 @@ from sagebrush.core.scaling.ways import arena_of, fitted, is_slow, ways
 __all__ = ["DemandHistory", "calibrate"]
 
 LEAST_DAYS = 1 / 24
-_BUDGET_SHARE = 0.3
-_FAST_BUDGET_SHARE = 1.0
+_UNSEEN_SHARE = 0.3
+"""Share of the budget that may be spent in the replay where half a minute's peaks are lost in its bins."""
 _FINE_SECONDS = 5.0
 
 
@@ -36,9 +37,8 @@ def calibrate(history: DemandHistory, *, policy: Policy, knowledge: Knowledge, n
     if capacity is None or policy.kind is not TargetKind.LATENCY:
         return season_only(past, policy=policy, knowledge=knowledge, now=now)
     arena = arena_of(past, policy=policy, capacity=capacity, knowledge=knowledge)
-    # What happens within coarse bins the replay does not see.
-    fast = past.step <= _FINE_SECONDS and not arena.serialised and not is_slow(knowledge)
-    budget = policy.late_share * (_FAST_BUDGET_SHARE if fast else _BUDGET_SHARE)
+    coarse = not is_slow(knowledge) and (past.step > _FINE_SECONDS or arena.serialised)
+    budget = policy.late_share * (_UNSEEN_SHARE if coarse else 1.0)
     fits = [
         fitted(way, arena=arena, budget=budget, step=past.step)
         for way in ways(past, policy=policy, knowledge=knowledge)

@@ -17,7 +17,7 @@ from sagebrush.core.scaling.seasons import BIN_SECONDS, SeasonKind
 from sagebrush.core.scaling.ways import Fit, Way, seasons_of
 from sagebrush.core.scaling.words import length, number
 
-_MARGIN_OF_A_DAY = 0.25
+_MARGIN_OF_A_DAY = 0.4
 _LARGEST_BUNCH = 10.0
 _RARE = 0.999
 _LONG_START_SECONDS = 60.0

@@ -58,6 +58,8 @@ def decide(
             history=History(),
         )
     history = history.at(now).of_metric(policy.kind)
+    if fleet.ready < 1:
+        history = history.unserved()
     bounds = bounds_at(policy.schedules, now=now, lead_seconds=knowledge.lead_seconds)
     minimum = max(policy.minimum, min(bounds.floor or 0, policy.maximum))
     maximum = max(minimum, min(policy.maximum, bounds.cap or policy.maximum))

@@ -20,6 +20,7 @@ from sagebrush.core.scaling.demand import (
 )
 from sagebrush.core.scaling.learning import Learned
 from sagebrush.core.scaling.targets import Sizing
+from sagebrush.core.scaling.window import LONG_WINDOW
 
 _SMOOTH_SECONDS = 30.0
 
@@ -67,17 +68,17 @@ def see(case: Case, *, value: float, known: Learned) -> None:
     provided = value
     if policy.predicts and case.foretold is not None and case.sizing is not None:
         provided = max(value, min(case.foretold, _most_predicted(case, case.sizing)))
+    gauge = {TargetKind.IN_FLIGHT: signals.in_flight, TargetKind.QUERY: signals.value}.get(policy.kind)
     smooth = None
-    if policy.kind is TargetKind.IN_FLIGHT and signals.in_flight is not None:
+    if gauge is not None:
         usual = history.smooth
-        share = min(1.0, seconds / _SMOOTH_SECONDS)
-        smooth = signals.in_flight if usual is None else usual + share * (signals.in_flight - usual)
+        smooth = gauge if usual is None else usual + min(1.0, seconds / _SMOOTH_SECONDS) * (gauge - usual)
     looked = _is_a_look(case)
     case.history = history.seen(
         provided,
         trusted=case.trusted,
         now=case.now,
-        keep=case.hold,
+        keep=max(case.hold, LONG_WINDOW),
         wiggle=pace.wiggle,
         level=pace.level,
         usual_level=pace.usual_level,
@@ -124,10 +125,11 @@ def _foretell(case: Case, *, pace: Pace) -> None:
         return
     case.prediction = Predicted(rate, _after(case.now, horizon))
     if case.policy.kind in (TargetKind.IN_FLIGHT, TargetKind.QUERY):
-        # Of these only the course is foretold: what a request is worth in their unit, the present moment
-        # says, and at most twice that: what a few requests are worth says nothing about many.
-        rise = rate / max(case.observed, rate / MOST_RATIO) if case.observed and rate > 0 else 1.0
-        case.foretold = case.value * max(rise, 1.0)
+        # Of these only the course is foretold: what a request is worth in their unit, the last minute says, and
+        # at most twice the present value: what a few requests are worth says nothing about many.
+        smooth, recent = case.history.smooth, case.history.recent
+        worth = smooth / recent if smooth and recent else 0.0
+        case.foretold = max(case.value, min(rate * worth, MOST_RATIO * case.value))
     else:
         case.foretold = rate
 

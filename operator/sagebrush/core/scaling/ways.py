@@ -16,7 +16,9 @@ from sagebrush.core.scaling.rolling import Floats, faded, trailing_mean
 from sagebrush.core.scaling.seasons import SeasonKind, foreseen_by_minute
 from sagebrush.core.scaling.targets import LATENCY_SCALE_IN_MARGIN, SERIALISED_TOLERANCE, pool_of
 
-HEADROOMS = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 2.0, 2.2, 2.5)
+HEADROOMS = (
+    0.9, 0.925, 0.95, 0.975, 1.0, 1.025, 1.05, 1.075, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 2.0, 2.2, 2.5,
+)  # fmt: skip
 FAST_HEADROOMS = (
     0.9, 0.92, 0.94, 0.96, 0.98, 1.0, 1.015, 1.03, 1.045, 1.06, 1.075, 1.09, 1.105, 1.12, 1.14, 1.16, 1.17, 1.18, 1.19, 1.2, 1.225,
     1.25, 1.275, 1.3, 1.35, 1.4, 1.5, 1.6, 1.8, 2.0,
