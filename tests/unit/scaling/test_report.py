@@ -49,10 +49,10 @@ def test_status_must_show_the_decision() -> None:
 @pytest.mark.parametrize(
     ("changes", "seconds", "rewritten"),
     [
-        ({"requests_per_minute": 3140.0}, 60, False),  # under 5 %
-        ({"requests_per_minute": 3160.0}, 9, False),  # too soon
-        ({"requests_per_minute": 3160.0}, 10, True),
-        ({"requests_per_minute": 2800.0}, 10, True),
+        ({"requests_per_minute": 3290.0}, 60, False),  # under 10 %
+        ({"requests_per_minute": 3310.0}, 29, False),  # too soon
+        ({"requests_per_minute": 3310.0}, 30, True),
+        ({"requests_per_minute": 2690.0}, 30, True),
         ({"said": "in other words"}, 60, False),
         ({}, 299, False),
         ({}, 300, True),

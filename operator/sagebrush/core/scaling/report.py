@@ -17,9 +17,9 @@ from sagebrush.core.scaling.decision import Decision
 from sagebrush.core.scaling.facts import Capacity, Knowledge, Startup
 
 DECISIONS_KEPT = 10
-_REWRITE_AFTER = timedelta(seconds=10)
+_REWRITE_AFTER = timedelta(seconds=30)
 _REFRESH_AFTER = timedelta(minutes=5)
-_REWRITE_SHARE = 0.05
+_REWRITE_SHARE = 0.1
 _LONGEST_TEXT = 1024
 _LONGEST_MESSAGE = 2048
 _MOST_PROPOSALS = 8
@@ -36,8 +36,8 @@ def status_of(
 ) -> ScalingStatus:
     """The status to have after the decision: *previous* itself where nothing worth a write has changed.
 
-    Worth a write: another number, reason, target, bound, capacity or start-up time; demand that moved by 5 % at least
-    and 10 s after the last one written; while nothing is measured, another explanation; a new calibration; and every
+    Worth a write: another number, reason, target, bound, capacity or start-up time; demand that moved by 10 % at least
+    and 30 s after the last one written; while nothing is measured, another explanation; a new calibration; and every
     5 min, so that nobody reads an old figure.
     """
     if previous is not None and not _worth_writing(decision, previous, policy=policy, knowledge=knowledge, now=now):
