@@ -93,10 +93,10 @@ class Kubelet:
         """The algorithm has failed."""
         self.report(pod, "Failed", init=[ended("fetch"), ended("agent", message=agent)], main=[train], **more)
 
-    def serving(self, pod: Manifest) -> None:
-        """The model server answers /ping."""
+    def serving(self, pod: Manifest, *, since: datetime | None = None) -> None:
+        """The model server answers /ping, as it has done since then (default: since now)."""
         conditions = [
-            {"type": kind, "status": "True", "lastTransitionTime": at(datetime.now(UTC))}
+            {"type": kind, "status": "True", "lastTransitionTime": at(since or datetime.now(UTC))}
             for kind in ("Initialized", "ContainersReady", "Ready")
         ]
         inits = [ended(c["name"]) for c in pod["spec"].get("initContainers", [])]

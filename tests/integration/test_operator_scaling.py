@@ -42,7 +42,7 @@ def serve(kube: Kube, kubelet: Kubelet, namespace: str, count: int) -> list[str]
     """Names of the endpoint's pods, once there are this many, all serving."""
     pods = kube.wait_pods(namespace, PODS, count)
     for pod in pods:
-        kubelet.serving(pod)
+        kubelet.serving(pod, since=datetime.now(UTC) - timedelta(minutes=2))
     return [pod["metadata"]["name"] for pod in pods]
 
 

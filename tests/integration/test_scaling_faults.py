@@ -95,9 +95,10 @@ def started(
 def _serve(kube: Kube, *, count: int) -> list[str]:
     pods, kubelet = kube.wait_pods(NAMESPACE, PODS, count), Kubelet(kube, NAMESPACE)
     for pod in pods:
-        kubelet.serving(pod)
         # The counters of the fake Prometheus have been running for two minutes.
-        kubelet.report(pod, "Running", main=[running("serve", datetime.now(UTC) - timedelta(minutes=10))])
+        since = datetime.now(UTC) - timedelta(minutes=10)
+        kubelet.serving(pod, since=since)
+        kubelet.report(pod, "Running", main=[running("serve", since)])
     return [pod["metadata"]["name"] for pod in pods]
 
 
@@ -223,5 +224,11 @@ def test_replicas_that_are_not_ready_must_not_look_like_no_load(scene: Scene) ->
                          subresource="status")  # fmt: skip
     scene.kube.wait("ModelEndpoint", NAMESPACE, "model", lambda b: b["status"]["readyReplicas"] == 0)
     scene.load(0)
+    scene.wait_looks()
+    assert [3] == scene.watch.values
+    # They take requests again: the minute that is seen whole is still one in which nobody did.
+    for pod in pods:
+        Kubelet(scene.kube, NAMESPACE).serving(pod)
+    scene.wait_told("MetricsFilling", "no replica was ready before")
     scene.wait_looks()
     assert [3] == scene.watch.values

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Scene:
         """That many pods take requests."""
         pods = self.kube.wait_pods(self.namespace, PODS, count)
         for pod in pods:
-            Kubelet(self.kube, self.namespace).serving(pod)
+            Kubelet(self.kube, self.namespace).serving(pod, since=datetime.now(UTC) - timedelta(minutes=2))
         self.pods = [pod["metadata"]["name"] for pod in pods]
 
     def load(self, requests_per_minute: float) -> None:

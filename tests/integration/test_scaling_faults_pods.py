@@ -85,7 +85,7 @@ def scene(kube: Kube, namespace: str, operators: Operators) -> Iterator[Scene]:
         servers, kubelet = [first, *others], Kubelet(kube, namespace)
         pods = kube.wait_pods(namespace, PODS, 3)
         for pod, server in zip(pods, servers, strict=True):
-            kubelet.serving(pod)
+            kubelet.serving(pod, since=datetime.now(UTC) - timedelta(minutes=2))
             main = [running("serve", datetime.now(UTC) - timedelta(minutes=10))]
             kubelet.report(pod, "Running", main=main, podIP=server.address, podIPs=[{"ip": server.address}])
         found = Scene(

@@ -82,7 +82,7 @@ class ScalingKnowledge:
         for pod in found:
             uid, created = pod["metadata"].get("uid", ""), parse_time(dig(pod, "metadata", "creationTimestamp"))
             present.add(uid)
-            ready = _ready_since(pod)
+            ready = pods.ready_since(pod)
             # A pod from before may have been ready and not ready again, and its time would be its age.
             if created is None or ready is None or created < since or uid in known.timed:
                 continue
@@ -148,11 +148,3 @@ def _newer(ours: Capacity | None, theirs: Capacity | None) -> Capacity | None:
     if theirs.measured_at is None or ours.measured_at is None:
         return ours if theirs.measured_at is None else theirs
     return theirs if theirs.measured_at > ours.measured_at else ours
-
-
-def _ready_since(pod: Manifest) -> datetime | None:
-    """When the pod became ready; None where it is not."""
-    if not pods.is_ready(pod):
-        return None
-    conditions = dig(pod, "status", "conditions", default=[])
-    return next((parse_time(c.get("lastTransitionTime")) for c in conditions if c.get("type") == "Ready"), None)

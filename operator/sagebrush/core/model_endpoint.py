@@ -157,12 +157,14 @@ def fleet_of(spec: ModelEndpointSpec, status: ModelEndpointStatus, observed: Obs
     """The replicas that there are."""
     before, current = status.scaling, dig(observed.deployment, "spec", "replicas")
     least = spec.scaling.min_replicas if spec.scaling else spec.replicas
-    ready = len(ready_pods(observed, None))
+    serving = ready_pods(observed, None)
+    ready = len(serving)
     return Fleet(
         # A Deployment deleted by hand comes back as large as it was.
         replicas=current if current is not None else (before.desired_replicas if before else least),
         ready=ready,
         starting=sum(1 for pod in observed.pods if not pods.is_leaving(pod) and not pods.is_over(pod)) - ready,
+        served_since=min((since for pod in serving if (since := pods.ready_since(pod))), default=None),
     )
 
 

@@ -87,6 +87,14 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     )
 
 
+def ready_since(pod: Mapping[str, Any]) -> datetime | None:
+    """When the pod became ready; None where it is not, or nothing says."""
+    if not is_ready(pod):
+        return None
+    conditions = dig(pod, "status", "conditions", default=[])
+    return next((parse_time(c.get("lastTransitionTime")) for c in conditions if c.get("type") == "Ready"), None)
+
+
 def is_leaving(pod: Mapping[str, Any]) -> bool:
     """Whether somebody has deleted the pod, and it is finishing."""
     return dig(pod, "metadata", "deletionTimestamp") is not None

@@ -7,7 +7,7 @@ from sagebrush.core.scaling.compiled import Policy, TargetKind
 from sagebrush.core.scaling.decision import Decision, Predicted, Proposal, ScalingReason
 from sagebrush.core.scaling.demand import Pace
 from sagebrush.core.scaling.facts import Capacity, Fleet, Knowledge, Signals
-from sagebrush.core.scaling.history import History, Peak
+from sagebrush.core.scaling.history import History
 from sagebrush.core.scaling.schedule import Bounds
 from sagebrush.core.scaling.targets import Sizing
 from sagebrush.core.scaling.words import Said, sentence
@@ -75,12 +75,6 @@ class Case:
         return min(
             timedelta(seconds=min(max(seconds, _SHORTEST_HOLD_SECONDS), _LONGEST_HOLD_SECONDS)), policy.in_cooldown
         )
-
-    @property
-    def held(self) -> tuple[Peak, ...]:
-        """The demand that replicas are still held for, oldest first; the last is the present."""
-        begin = self.now - self.hold
-        return tuple(peak for peak in self.history.peaks if peak.time >= begin)
 
     @property
     def settled(self) -> timedelta:

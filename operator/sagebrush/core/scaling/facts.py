@@ -59,6 +59,8 @@ class Fleet:
     """Those that serve."""
     starting: int = 0
     """Those on the way: launched, not ready yet. They count as capacity to come."""
+    served_since: datetime | None = None
+    """Since when one of those that serve has done so; None where nobody says. What came before may have found none."""
 
 
 @dataclass(frozen=True, slots=True)

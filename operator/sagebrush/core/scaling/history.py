@@ -137,10 +137,6 @@ class History:
             return replace(self, metric=metric)
         return replace(self, metric=metric, peaks=(), trusted_since=None, trusted_until=None, smooth=None)
 
-    def unserved(self) -> Self:
-        """No replica served: requests that found none are counted nowhere, so a run of whole data begins anew after it."""
-        return self if self.trusted_since is None else replace(self, trusted_since=None, trusted_until=None)
-
     def blind(self, now: datetime) -> Self:
         """Nothing usable was seen."""
         if self.blind_since is not None and self.looked_at == now:

@@ -39,7 +39,7 @@ def scaled_in(case: Case, sizing: Sizing) -> Decision:
     waiting = _waiting(case, sizing, few=few)
     if waiting is not None:
         return waiting
-    to = max(_enough(case, sizing, peak.value) for peak in case.held)
+    to = max(_enough(case, sizing, peak.value) for peak in case.history.peaks)
     case.proposals.append(Proposal("Hold", to, sentence("enough for all of the last {0:len}", case.hold)))
     limit = case.policy.in_limit
     until: datetime | None = None
@@ -100,10 +100,9 @@ def _waiting(case: Case, sizing: Sizing, *, few: Said) -> Decision | None:
             "{0:said}: no scale-in before {1:clock} UTC (burst.hold since the last sign of one)", few, until
         )
         return _held(case, ScalingReason.BURST_LASTS, said=said, by="burst.hold", until=until)
-    # What came before the run of whole data began may be in its windows: requests that found no pod are counted nowhere.
-    since, whole = history.trusted_since or now, max(hold, LONG_WINDOW)
-    if now - since < whole:
-        until = since + whole
+    since = history.trusted_since or now
+    if now - since < hold:
+        until = since + hold
         said = sentence(
             "{0:said}: no scale-in before {1:clock} UTC, metrics are complete only since {2:clock}", few, until, since
         )
@@ -115,7 +114,7 @@ def _waiting(case: Case, sizing: Sizing, *, few: Said) -> Decision | None:
             "{0:said}: no scale-in before {1:clock} UTC (scaleInCooldown since the last change)", few, until
         )
         return _held(case, ScalingReason.SCALE_IN_COOLDOWN, said=said, by="scaleInCooldown", until=until)
-    holding = [peak for peak in case.held if _enough(case, sizing, peak.value) == case.replicas]
+    holding = [peak for peak in history.peaks if _enough(case, sizing, peak.value) == case.replicas]
     if holding:
         until = holding[-1].time + hold
         unit = "{2:num} requests/min" if case.policy.kind not in (TargetKind.IN_FLIGHT, TargetKind.QUERY) else "{2:num}"

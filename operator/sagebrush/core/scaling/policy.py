@@ -23,7 +23,7 @@ from sagebrush.core.scaling.inward import doubted, scaled_in
 from sagebrush.core.scaling.learning import capacity_in_force, learned
 from sagebrush.core.scaling.outward import at_once, burst_of, scaled_out, tolerance, wanted
 from sagebrush.core.scaling.schedule import bounds_at
-from sagebrush.core.scaling.sight import measured, see
+from sagebrush.core.scaling.sight import measured, of_served, see
 from sagebrush.core.scaling.targets import sizing_of
 from sagebrush.core.scaling.words import sentence
 
@@ -58,14 +58,12 @@ def decide(
             history=History(),
         )
     history = history.at(now).of_metric(policy.kind)
-    if fleet.ready < 1:
-        history = history.unserved()
     bounds = bounds_at(policy.schedules, now=now, lead_seconds=knowledge.lead_seconds)
     minimum = max(policy.minimum, min(bounds.floor or 0, policy.maximum))
     maximum = max(minimum, min(policy.maximum, bounds.cap or policy.maximum))
     inside = max(minimum, min(fleet.replicas, maximum))
     case = Case(
-        policy, signals, fleet, knowledge, now, bounds, minimum=minimum, maximum=maximum, replicas=inside,
+        policy, of_served(signals, fleet=fleet, now=now), fleet, knowledge, now, bounds, minimum=minimum, maximum=maximum, replicas=inside,
         history=history,
     )  # fmt: skip
     if fleet.replicas > inside:

@@ -1,5 +1,6 @@
 """What the signals of one moment say in the target's unit."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 
@@ -18,9 +19,10 @@ from sagebrush.core.scaling.demand import (
     usual_at,
     usual_rise_at,
 )
+from sagebrush.core.scaling.facts import Fleet, Signals
 from sagebrush.core.scaling.learning import Learned
 from sagebrush.core.scaling.targets import Sizing
-from sagebrush.core.scaling.window import LONG_WINDOW
+from sagebrush.core.scaling.window import LONG_WINDOW, Problem
 
 _SMOOTH_SECONDS = 30.0
 
@@ -46,6 +48,18 @@ def measured(case: Case) -> float | None:
             calibration=case.knowledge.calibration,
         )
     return demand_of(short=signals.short, long=signals.long)
+
+
+def of_served(signals: Signals, *, fleet: Fleet, now: datetime) -> Signals:
+    """
+    The signals, of which the long window does not show everything where it began before any replica served: requests that
+    found none are counted nowhere.
+    """
+    since = fleet.served_since
+    if since is None or now - since >= LONG_WINDOW or not signals.long.complete:
+        return signals
+    message = f"no replica was ready before {since:%H:%M:%S} UTC, and requests that found none are counted nowhere"
+    return replace(signals, long=replace(signals.long, complete=False, problem=Problem.FILLING, message=message))
 
 
 def see(case: Case, *, value: float, known: Learned) -> None:
@@ -78,7 +92,7 @@ def see(case: Case, *, value: float, known: Learned) -> None:
         provided,
         trusted=case.trusted,
         now=case.now,
-        keep=max(case.hold, LONG_WINDOW),
+        keep=case.hold,
         wiggle=pace.wiggle,
         level=pace.level,
         usual_level=pace.usual_level,
