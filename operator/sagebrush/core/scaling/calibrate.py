@@ -21,7 +21,7 @@ __all__ = ["DemandHistory", "calibrate"]
 
 LEAST_DAYS = 1 / 24
 _UNSEEN_SHARE = 0.3
-"""Share of the budget that may be spent in the replay where half a minute's peaks are lost in its bins."""
+"""Share of the budget that may be spent in the replay where the peaks within its bins are lost to it."""
 _FINE_SECONDS = 5.0
 
 

@@ -62,8 +62,9 @@ def decide(
     minimum = max(policy.minimum, min(bounds.floor or 0, policy.maximum))
     maximum = max(minimum, min(policy.maximum, bounds.cap or policy.maximum))
     inside = max(minimum, min(fleet.replicas, maximum))
+    signals = of_served(signals, fleet=fleet, now=now)
     case = Case(
-        policy, of_served(signals, fleet=fleet, now=now), fleet, knowledge, now, bounds, minimum=minimum, maximum=maximum, replicas=inside,
+        policy, signals, fleet, knowledge, now, bounds, minimum=minimum, maximum=maximum, replicas=inside,
         history=history,
     )  # fmt: skip
     if fleet.replicas > inside:
