@@ -74,6 +74,9 @@ def namespace(kube: Kube) -> Iterator[str]:
     kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     kube.wait("ServiceAccount", name, "default")
     yield name
+    # At once, and not when Kubernetes comes to it: an operator for all namespaces, of a later test, must not serve them.
+    for kind in ("ModelEndpoint", "TrainingJob"):
+        kube.delete(kind, name, None)
     kube.delete("Namespace", None, name)
 
 

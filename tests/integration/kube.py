@@ -141,8 +141,8 @@ class Kube:
         items: list[Manifest] = self.call("GET", _path(kind, namespace), **query)["items"]
         return items
 
-    def delete(self, kind: str, namespace: str | None, name: str) -> None:
-        """Delete with its dependants, in the background; fine where there is none."""
+    def delete(self, kind: str, namespace: str | None, name: str | None) -> None:
+        """Delete with its dependants, in the background; fine where there is none. Without a name all of the namespace."""
         try:
             self.call("DELETE", _path(kind, namespace, name), {"propagationPolicy": "Background"})
         except RefusedError as error:
