@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -318,36 +318,38 @@ def test_uv_of_the_makefile_must_be_found(tmp_path: Path, monkeypatch: pytest.Mo
     assert go_toolchain._find_uv() == str(tmp_path / "uv")
 
 
+@pytest.fixture
+def apt_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
+    """Puts a script in the place of apt-get, for a root whose services nobody starts."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian, "POLICY", tmp_path / "policy-rc.d")
+    return lambda body: script(tmp_path / "bin" / "apt-get", body)
+
+
 def test_failing_apt_update_must_leave_the_decision_to_the_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, apt_get: Callable[[str], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One broken package source of many is no reason to give up; a held lock is waited for."""
     wanted, words = tmp_path / "installed", tmp_path / "words"
-    script(
-        tmp_path / "bin" / "apt-get",
-        f'echo "$@" >> {words}\ncase "$*" in *update*) echo no such source >&2; exit 100;; esac\n> {wanted}',
-    )
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(debian, "POLICY", tmp_path / "policy-rc.d")
+    apt_get(f'echo "$@" >> {words}\ncase "$*" in *update*) echo no such source >&2; exit 100;; esac\n> {wanted}')
     debian.require({str(wanted): "some-package"})
     assert "no such source" in capsys.readouterr().err
     assert "-o DPkg::Lock::Timeout=600 install" in words.read_text()
 
 
 def test_installation_must_be_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    apt_get: Callable[[str], object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A mirror out of reach for a moment is no reason to give up; one that stays away is, with apt's own words."""
     wanted, tried = tmp_path / "installed", tmp_path / "tried"
-    script(
-        tmp_path / "bin" / "apt-get",
+    apt_get(
         f'case "$*" in *update*) exit 0;; esac\n'
-        f'echo >> {tried}; [ $(wc -l < {tried}) = 3 ] && > {wanted} || {{ echo "404 Not Found" >&2; exit 100; }}',
+        f'echo >> {tried}; [ $(wc -l < {tried}) = 3 ] && > {wanted} || {{ echo "404 Not Found" >&2; exit 100; }}'
     )
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(debian, "POLICY", tmp_path / "policy-rc.d")
     monkeypatch.setattr(debian, "RETRY_SECONDS", (0.0,))
     with pytest.raises(DevclusterError, match="404 Not Found"):
         debian.require({str(wanted): "some-package"})
