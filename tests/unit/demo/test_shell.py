@@ -45,7 +45,7 @@ def test_long_command_must_be_interrupted_before_it_is_killed(tmp_path: Path, in
 
 def test_failure_of_what_is_shown_must_be_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What went by on the screen minutes ago is in the error too."""
-    with pytest.raises(DemoError, match=r"exit code 3(?s:.*)no such mirror"):
+    with pytest.raises(DemoError, match=r"exit code 3 (?s:.*)\ninstalling\nno such mirror$"):
         shell.run_long(
             ["bash", "-c", "echo installing; echo no such mirror >&2; exit 3"],
             what="a program",

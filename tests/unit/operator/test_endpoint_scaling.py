@@ -7,14 +7,14 @@ import pytest
 from sagebrush.api.model_endpoint import ModelEndpointStatus
 from sagebrush.api.scaling_status import CapacityStatus, ScalingStatus
 from sagebrush.core.conditions import find
-from sagebrush.core.model_endpoint import Observed, reconcile
+from sagebrush.core.model_endpoint import Observed, fleet_of, reconcile
 from sagebrush.core.plan import Apply, Plan
 from sagebrush.core.resource import Manifest
 from sagebrush.core.scaling.decision import Decision
 from sagebrush.core.scaling.facts import Fleet
 from sagebrush.core.scaling.policy import decide
 from sagebrush.core.variant_scaling import ScalingFacts
-from tests.unit.operator.builders import DEFAULTS, META, at, ended, endpoint_spec, scaling, serving_pod
+from tests.unit.operator.builders import DEFAULTS, META, at, ended, endpoint_spec, pod, scaling, serving_pod
 
 THEIRS = "HorizontalPodAutoscaler theirs scales Deployment kdd"
 REF = {"trainingJobRef": {"name": "nobody"}}
@@ -52,6 +52,19 @@ def test_fleet_must_count_what_serves_and_what_starts() -> None:
         scaling=scaling(),
     )
     assert [Fleet(replicas=3, ready=1, starting=2)] == seen
+
+
+def test_fleet_must_tell_since_when_any_pod_has_served() -> None:
+    """The pod that has been ready for the longest; one that is not ready any more says nothing."""
+
+    def ready(name: str, seconds: float, *, status: str = "True") -> Manifest:
+        condition = {"type": "Ready", "status": status, "lastTransitionTime": at(seconds).isoformat()}
+        return pod(name=name, conditions=[condition])
+
+    pods = (ready("late", 40), ready("early", 20), ready("lost", 5, status="False"))
+    fleet = fleet_of(endpoint_spec(), ModelEndpointStatus(), Observed(pods=pods))
+    assert (fleet.ready, fleet.served_since) == (2, at(20))
+    assert fleet_of(endpoint_spec(), ModelEndpointStatus(), Observed()).served_since is None
 
 
 def test_measured_must_stay_while_there_is_nothing_to_decide() -> None:
